@@ -1,0 +1,264 @@
+"""The attention function that makes an encoder sequence-to-sequence, and the plans that tell it what to do.
+
+Notable: this is the only place that knows masks, sliding windows, the relative-position bias and attention kernels.
+It is registered with transformers under `IMPLEMENTATION`; every encoder that goes through `AttentionInterface` hands
+the keyword `attention_plan` of its `forward` down to it, together with the layer (`module.layer_idx`).
+
+A training row holds the blocks source S, target T and, for pseudo-masked fine-tuning, pseudo P. Who looks at whom
+(three source tokens, two target tokens, query rows down, key columns across, x = may look):
+
+              s1 s2 s3 | t1 t2 | p1 p2
+        s1     x  x  x |  .  . |  .  .      source: the whole source, both ways
+        s2     x  x  x |  .  . |  .  .
+        s3     x  x  x |  .  . |  .  .
+        t1     x  x  x |  x  . |  .  .      target: source and targets up to itself
+        t2     x  x  x |  x  x |  .  .
+        p1     x  x  x |  .  . |  x  .      pseudo: source, true targets before it, itself;
+        p2     x  x  x |  x  . |  .  x      nobody else ever sees a pseudo token
+
+Source rows meet source keys only, so the rectangle is never multiplied out whole: one product for the source rows,
+one for all others.
+
+Letters: B batch, H heads, G key/value heads, Q queries, K keys, D head size, S source, T target, L row length.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+
+from s2s_ft.layout import Batch
+from s2s_ft.model.positions import RelativePositionBias
+
+IMPLEMENTATION = "s2s_ft"
+"""Name under which the attention function is registered with transformers."""
+
+MASKED = -30000.0
+"""Score added where a query may not look: zero after softmax, finite in fp16, so a row of padding is never NaN."""
+
+
+@dataclass(frozen=True)
+class AttentionCall:
+    """The constants of one attention call.
+
+    Attributes:
+        scaling: Factor on the query-key products.
+        dropout: Probability to drop an attention weight; 0 outside training.
+        window: None, or the position distance from which on keys are out of sight (sliding-window layers).
+    """
+
+    scaling: float
+    dropout: float
+    window: int | None
+
+
+class AttentionPlan(ABC):
+    """What each layer's attention has to do in one forward pass.
+
+    Attributes:
+        read_rows: [N] int64 rows of the flattened [B * L] output that the head reads, or None for all.
+    """
+
+    read_rows: Tensor | None = None
+
+    @abstractmethod
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, call: AttentionCall
+    ) -> Tensor:
+        """Attention of one layer.
+
+        Args:
+            layer: Index of the layer, from 0.
+            query: [B, H, Q, D].
+            key: [B, G, Q, D].
+            value: [B, G, Q, D].
+            call: The layer's scaling, dropout and window.
+
+        Returns:
+            [B, H, Q, D].
+        """
+
+
+def planned_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    attention_plan: AttentionPlan,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    **_unused: Any,
+) -> tuple[Tensor, None]:
+    """The attention function that transformers calls in every layer.
+
+    Args:
+        module: The layer's attention module; only its `layer_idx` is used.
+        query: [B, H, Q, D].
+        key: [B, G, Q, D].
+        value: [B, G, Q, D].
+        attention_mask: Always None, see `no_mask`.
+        attention_plan: The keyword that `Seq2SeqModel` passes to the encoder's `forward`.
+        scaling: Factor on the scores; 1/sqrt(D) if None.
+        dropout: Probability to drop an attention weight.
+        sliding_window: Position distance from which on keys are out of sight, or None.
+
+    Returns:
+        [B, Q, H, D] and no attention weights.
+    """
+    assert attention_mask is None, "the plan is the mask"
+    layer = module.layer_idx
+    assert isinstance(layer, int)
+    factor = query.shape[-1] ** -0.5 if scaling is None else scaling
+    call = AttentionCall(factor, dropout, sliding_window)
+    output = attention_plan.attend(layer, query, key, value, call)
+    return output.transpose(1, 2).contiguous(), None
+
+
+def no_mask(*_arguments: Any, **_keywords: Any) -> None:
+    """The mask function beside `planned_attention`: the encoder builds no mask of its own."""
+
+
+AttentionInterface.register(IMPLEMENTATION, planned_attention)
+AttentionMaskInterface.register(IMPLEMENTATION, no_mask)
+
+
+def attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, call: AttentionCall) -> Tensor:
+    """Softmax attention with an additive bias.
+
+    On CPU it is two explicit products: there PyTorch's fused kernel is slower for short keys and small heads.
+
+    Args:
+        query: [B, H, Q, D].
+        key: [B, G, K, D], H a multiple of G.
+        value: [B, G, K, D].
+        bias: Broadcastable to [B, H, Q, K], `MASKED` where a query may not look; None = everywhere.
+        call: Scaling and dropout.
+
+    Returns:
+        [B, H, Q, D].
+    """
+    key, value = shared_heads(key, query.shape[1]), shared_heads(value, query.shape[1])
+    if query.device.type != "cpu":
+        mask = None if bias is None else bias.to(query.dtype)
+        return F.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, dropout_p=call.dropout, scale=call.scaling
+        )
+    scores = torch.matmul(query * call.scaling, key.transpose(-1, -2))
+    if bias is not None:
+        scores = scores + bias.to(scores.dtype)
+    weights = scores.softmax(dim=-1)
+    if call.dropout > 0.0:
+        weights = F.dropout(weights, call.dropout)
+    return torch.matmul(weights.to(value.dtype), value)
+
+
+def shared_heads(tensor: Tensor, num_heads: int) -> Tensor:
+    """[B, G, K, D] -> [B, H, K, D]: each key/value head serves H / G query heads (grouped-query attention)."""
+    groups = num_heads // tensor.shape[1]
+    return tensor if groups == 1 else tensor.repeat_interleave(groups, dim=1)
+
+
+def distance_bias(
+    allowed: Tensor,
+    query_positions: Tensor,
+    key_positions: Tensor,
+    relative: RelativePositionBias | None,
+    window: int | None,
+) -> Tensor:
+    """The additive bias of a block of queries and keys.
+
+    Args:
+        allowed: [B, Q, K] bool (or [1, Q, K]), True = the query may look at the key.
+        query_positions: [B, Q] int64 position ids.
+        key_positions: [B, K] int64 position ids.
+        relative: The T5-style bias of UniLMv2 checkpoints, or None.
+        window: Distance in positions from which on keys are out of sight, or None. Positions and not columns
+            count, since a pseudo token shares its target's position.
+
+    Returns:
+        [B, 1, Q, K] or, with a relative bias, [B, H, Q, K]; float32.
+    """
+    if relative is None and window is None:
+        return torch.where(allowed, 0.0, MASKED).unsqueeze(1)
+    distance = key_positions.unsqueeze(1) - query_positions.unsqueeze(2)
+    if window is not None:
+        allowed = allowed & (distance.abs() < window)
+    bias = torch.where(allowed, 0.0, MASKED).unsqueeze(1)
+    return bias if relative is None else bias + relative(distance)
+
+
+def visible(batch: Batch, *, left_to_right_source: bool = False) -> Tensor:
+    """The pattern drawn at the top of this file, for every row and key of a batch.
+
+    Args:
+        batch: The laid-out examples.
+        left_to_right_source: Let source tokens see only what stands before them (`--mode l2r`).
+
+    Returns:
+        [B, L, L] bool, True = the query row may look at the key column; padding is never looked at.
+    """
+    length = batch.ids.shape[1]
+    column = torch.arange(length, device=batch.ids.device)
+    block = (column >= batch.source_size).long() + (column >= batch.source_size + batch.target_size).long()
+    offset = column - torch.tensor([0, batch.source_size, batch.source_size + batch.target_size], device=column.device)[block]
+    query_block, key_block = block[:, None], block[None, :]
+    before = offset[None, :] < offset[:, None]
+    itself = column[None, :] == column[:, None]
+    source = key_block == 0
+    if left_to_right_source:
+        source = source & ((query_block != 0) | before | itself)
+    target = (key_block == 1) & (query_block != 0) & (before | (itself & (query_block == 1)))
+    pattern = source | target | ((key_block == 2) & itself)
+    lengths = torch.stack([batch.source_lengths, batch.target_lengths, batch.target_lengths])  # [3, B]
+    real = offset[None, :] < lengths[block].T  # [B, L]
+    return pattern[None] & real[:, None, :]
+
+
+class FullPass(AttentionPlan):
+    """A whole batch in one pass: training, and the reference that incremental decoding is tested against."""
+
+    def __init__(
+        self,
+        batch: Batch,
+        relative: RelativePositionBias | None = None,
+        *,
+        left_to_right_source: bool = False,
+    ) -> None:
+        self.read_rows = batch.supervised
+        self._source_size = batch.source_size
+        self._positions = batch.positions
+        self._allowed = visible(batch, left_to_right_source=left_to_right_source)
+        self._relative = relative
+        self._biases: dict[int | None, tuple[Tensor, Tensor]] = {}
+
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, call: AttentionCall
+    ) -> Tensor:
+        """Source rows over source keys, all other rows over all keys."""
+        size = self._source_size
+        source_bias, rest_bias = self._bias(call.window)
+        source = attention(query[:, :, :size], key[:, :, :size], value[:, :, :size], source_bias, call)
+        rest = attention(query[:, :, size:], key, value, rest_bias, call)
+        return torch.cat([source, rest], dim=2)
+
+    def _bias(self, window: int | None) -> tuple[Tensor, Tensor]:
+        """Biases of the two products; layers with the same window share them."""
+        if window not in self._biases:
+            size = self._source_size
+            positions, allowed = self._positions, self._allowed
+            self._biases[window] = (
+                distance_bias(
+                    allowed[:, :size, :size], positions[:, :size], positions[:, :size], self._relative, window
+                ),
+                distance_bias(allowed[:, size:], positions[:, size:], positions, self._relative, window),
+            )
+        return self._biases[window]
