@@ -1,0 +1,144 @@
+"""Command lines: options dataclasses to argparse, exceptions to exit codes, the log.
+
+Exit codes: 0 done; 1 the environment (a missing package, file system or device) or a fault of ours;
+2 the command line or the input; 3 the training failed; 128 + n after signal n. Faults that have a
+known cause are one line on stderr; set ``S2S_FT_TRACEBACK=1`` to see where they come from.
+Only the standard library is imported, so that ``--help`` answers at once.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+from s2s_ft.options.parser import parse
+
+__all__ = ["EnvironmentFault", "TrainingFault", "parse", "run", "setup_logging"]
+
+LOG_HANDLER = "s2s_ft"
+OUR_LOGGERS = ("s2s_ft", "__main__")  # a module run with python -m is called __main__
+
+
+class EnvironmentFault(RuntimeError):  # noqa: N818 (a fault tells whose it is)
+    """The machine is at fault: a package, a device or a file system is missing. Exit code 1."""
+
+
+class TrainingFault(RuntimeError):  # noqa: N818
+    """The training failed, for example with a loss that is not finite. Exit code 3."""
+
+
+# The first class that fits counts; whatever is not here is a fault of ours.
+EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
+    (KeyboardInterrupt, 128 + signal.SIGINT),
+    (TrainingFault, 3),
+    (ValueError, 2),
+    (EnvironmentFault, 1),
+    (OSError, 1),
+    (ModuleNotFoundError, 1),
+)
+
+
+def run(main: Callable[[], int]) -> int:
+    """Run a command and return its exit code, whatever it raises.
+
+    SIGTERM ends the command in an orderly way, through `SystemExit`, unless it has another handler.
+    """
+    setup_logging()
+    try:
+        with _orderly_end_on_sigterm():
+            code = _code_of(main)
+            sys.stdout.flush()  # so that a closed pipe is met here and not at the interpreter's end
+            return code
+    except BrokenPipeError:
+        _drop_further_output()
+        return 128 + signal.SIGPIPE
+    except (KeyboardInterrupt, Exception) as fault:
+        return _report(fault)
+
+
+def setup_logging(*, level: int = logging.INFO) -> None:
+    """Log what this package says, from `level` on, to stderr: time and message.
+
+    Other packages keep their own handlers; one on the root logger would print their lines twice.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.set_name(LOG_HANDLER)
+    handler.setFormatter(_LogFormatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    for name in OUR_LOGGERS:
+        ours = logging.getLogger(name)
+        for older in [each for each in ours.handlers if each.get_name() == LOG_HANDLER]:
+            ours.removeHandler(older)
+        ours.addHandler(handler)
+        ours.setLevel(level)
+
+
+class _LogFormatter(logging.Formatter):
+    """Puts the level before the message where it is more than news."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
+        """The line of a record."""
+        if record.levelno >= logging.WARNING:
+            record.message = f"{record.levelname.lower()}: {record.message}"
+        return super().formatMessage(record)
+
+
+@contextlib.contextmanager
+def _orderly_end_on_sigterm() -> Iterator[None]:
+    owner = os.getpid()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != owner:  # a forked worker, which has nothing to put in order
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        raise SystemExit(128 + number)
+
+    try:
+        replace = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        if replace:
+            signal.signal(signal.SIGTERM, end)
+    except ValueError:  # only the main thread may set handlers
+        replace = False
+    try:
+        yield
+    finally:
+        if replace and signal.getsignal(signal.SIGTERM) is end:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _code_of(main: Callable[[], int]) -> int:
+    """The command's exit code, also where argparse or a signal ends it through `SystemExit`."""
+    try:
+        return main()
+    except SystemExit as stop:
+        if stop.code is None or isinstance(stop.code, int):
+            return stop.code or 0
+        print(stop.code, file=sys.stderr)
+        return 1
+
+
+def _report(fault: BaseException) -> int:
+    """Tell of a fault on stderr, in one line where its cause is known; returns the exit code."""
+    code = next((code for kind, code in EXIT_CODES if isinstance(fault, kind)), None)
+    if isinstance(fault, KeyboardInterrupt):
+        message = "interrupted"
+    elif isinstance(fault, ModuleNotFoundError):
+        message = f"{fault}: install what requirements.txt lists (pip install -r requirements.txt)"
+        code = None if (fault.name or "").split(".")[0] == "s2s_ft" else code
+    else:
+        message = " ".join(str(fault).split()) or type(fault).__name__
+    if code is None or os.environ.get("S2S_FT_TRACEBACK") == "1":
+        traceback.print_exception(fault)
+    if code is None:
+        return 1
+    print(f"error: {message}", file=sys.stderr)
+    return code
+
+
+def _drop_further_output() -> None:
+    """Whoever read our output has gone, as `head` does; what is left to print goes nowhere."""
+    with contextlib.suppress(OSError, ValueError):  # a stand-in for stdout has no file number
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,54 @@
+"""Checks of option values; each raises `ValueError` with one line that names the flag.
+
+Values are handed over by name (``at_least(1, beam_size=self.beam_size)``), so that the message can
+name the flag. None always passes: it means that the flag was not given. A NaN never passes.
+"""
+
+
+def not_empty(**values: str | None) -> None:
+    """Refuse empty text, which is mostly an undefined shell variable."""
+    for name, value in values.items():
+        if value is not None and not value.strip():
+            raise ValueError(f"--{name} is empty: give it a value or leave it out")
+
+
+def at_least(minimum: int, /, **values: float | None) -> None:
+    """Refuse numbers below `minimum`."""
+    for name, value in values.items():
+        if value is not None and not value >= minimum:
+            raise ValueError(f"--{name} is {value}: give a number of at least {minimum}")
+
+
+def more_than(bound: int, /, **values: float | None) -> None:
+    """Refuse numbers that are not above `bound`."""
+    for name, value in values.items():
+        if value is not None and not value > bound:
+            raise ValueError(f"--{name} is {value}: give a number above {bound}")
+
+
+def finite(**values: float | None) -> None:
+    """Refuse infinities and NaN."""
+    for name, value in values.items():
+        if value is not None and not abs(value) < float("inf"):
+            raise ValueError(f"--{name} is {value}: give a finite number")
+
+
+def probability(**values: float | None) -> None:
+    """Refuse numbers outside [0, 1]."""
+    for name, value in values.items():
+        if value is not None and not 0 <= value <= 1:
+            raise ValueError(f"--{name} is {value}: give a probability from 0 to 1")
+
+
+def share_below_one(**values: float | None) -> None:
+    """Refuse numbers outside [0, 1)."""
+    for name, value in values.items():
+        if value is not None and not 0 <= value < 1:
+            raise ValueError(f"--{name} is {value}: give a number from 0 to below 1")
+
+
+def at_most_one_of(**values: bool) -> None:
+    """Refuse two or more switches that exclude each other."""
+    given = [f"--{name}" for name, value in values.items() if value]
+    if len(given) > 1:
+        raise ValueError(f"{' and '.join(given)} exclude each other: give one of them")

@@ -1,0 +1,149 @@
+"""The layer picture: imports only go down; files and functions stay small and documented.
+
+    4  run_seq2seq.py  decode_seq2seq.py  scripts/  s2s_ft.commands   argv in, exit code out
+    3  train  decode  evaluation                                      procedures
+    2  model                                                          tensors
+    1  methods  layout  data  text                                    examples and token ids
+    0  options  cli                                                   standard library only
+
+The import statements are read, those inside functions and under TYPE_CHECKING included.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "s2s_ft"
+LAYERS = {
+    "options": 0,
+    "cli": 0,
+    "methods": 1,
+    "layout": 1,
+    "data": 1,
+    "text": 1,
+    "model": 2,
+    "train": 3,
+    "decode": 3,
+    "evaluation": 3,
+    "commands": 4,
+}
+# Across the procedures, evaluation while training may call the search of decoding, nothing else.
+ACROSS = {("s2s_ft.train.evaluate", "s2s_ft.decode")}
+LAZY_OUTSIDERS = {("s2s_ft.options.config_file", "yaml")}  # imported when a file is read
+NAMES_WITHOUT_A_HOME = {"utils", "common", "helpers", "misc"}
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+ENTRY_POINTS = [ROOT / "run_seq2seq.py", ROOT / "decode_seq2seq.py"]
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The modules a file imports, wherever the statement stands; `from a import b` gives a.b."""
+    package = module_name(path).split(".")
+    if path.name != "__init__.py":
+        package = package[:-1]
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def layer(module: str) -> int:
+    """The layer of a module of the package, by the room it is in."""
+    room = module.split(".")[1]
+    assert room in LAYERS, f"{module}: the layer picture has no room {room!r}"
+    return LAYERS[room]
+
+
+def room(module: str) -> str:
+    return module.split(".")[1]
+
+
+def is_ours(module: str) -> bool:
+    return module.split(".")[0] == "s2s_ft"
+
+
+def is_below(target: Path, module: str) -> bool:
+    """Whether an arrow from a file to a module of the package goes down or stays in the room."""
+    here = module_name(target)
+    if module == "s2s_ft.__version__":
+        return True
+    if room(here) == room(module) or layer(module) < layer(here):
+        return True
+    same_low_layer = layer(module) == layer(here) and layer(here) in (0, 1)
+    return same_low_layer or any(here == start and module.startswith(end) for start, end in ACROSS)
+
+
+def rooms(paths: list[Path]) -> list[Path]:
+    """The files that are in a room; the package's own __init__ is in none."""
+    return [path for path in paths if path != PACKAGE / "__init__.py"]
+
+
+def identify(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", rooms(SOURCES), ids=identify)
+def test_arrows_only_go_down(path: Path) -> None:
+    up = [module for module in imports(path) if is_ours(module) and not is_below(path, module)]
+    assert not up, f"{identify(path)} reaches up or across to {up}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=identify)
+def test_layer_0_needs_the_standard_library_only(path: Path) -> None:
+    if path in rooms([path]) and layer(module_name(path)) > 0:
+        return
+    outsiders = {
+        module.split(".")[0]
+        for module in imports(path)
+        if not is_ours(module) and module.split(".")[0] not in sys.stdlib_module_names
+    }
+    assert all((module_name(path), name) in LAZY_OUTSIDERS for name in outsiders), outsiders
+
+
+def test_text_does_not_use_the_rest_of_its_layer() -> None:
+    """Within layer 1 the arrows have an order too: methods and data may use text, never back."""
+    for path in SOURCES:
+        if module_name(path).startswith("s2s_ft.text"):
+            assert not [m for m in imports(path) if m.startswith(("s2s_ft.data", "s2s_ft.methods"))]
+
+
+def test_the_package_imports_nothing_eagerly() -> None:
+    assert not list(imports(PACKAGE / "__init__.py"))
+
+
+@pytest.mark.parametrize("path", ENTRY_POINTS, ids=identify)
+def test_entry_points_are_thin(path: Path) -> None:
+    assert [module for module in imports(path) if is_ours(module)] == [
+        f"s2s_ft.commands.{'train' if path.stem == 'run_seq2seq' else 'decode'}_main"
+    ]
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 20
+
+
+@pytest.mark.parametrize("path", SOURCES + ENTRY_POINTS, ids=identify)
+def test_files_are_small_and_say_what_they_hold(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+    assert ast.get_docstring(parsed(path)), "a module opens with a docstring"
+    assert path.stem not in NAMES_WITHOUT_A_HOME
+
+
+@pytest.mark.parametrize("path", SOURCES + ENTRY_POINTS, ids=identify)
+def test_functions_are_short(path: Path) -> None:
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
+            assert (node.end_lineno or first) - first + 1 <= 60, f"{node.name} is over 60 lines"
