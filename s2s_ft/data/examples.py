@@ -1,0 +1,229 @@
+"""Reads and checks the rows of a JSON-lines file.
+
+Holds `Example` and `read_examples`, which goes through a `.jsonl` or `.json` file, or either with
+`.gz` behind it, once and in constant memory.
+
+Notable: every row is checked where it stands, so that a fault names the file, the line and what to
+do about it. UTF-8 is read strictly (a byte-order mark is skipped) and only a line feed ends a row.
+Whatever the user can get wrong is a `ValueError`; a file that may not be read stays an `OSError`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+GZIP_MAGIC = b"\x1f\x8b"
+TO_JSON_LINES = (
+    'python -c "import json,sys; '
+    '[print(json.dumps(row)) for row in json.load(sys.stdin)]" < OLD.json > NEW.jsonl'
+)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row: what to read and, where known, what to write.
+
+    Attributes:
+        source: Text, or a list of tokens that are only looked up.
+        target: The same for the wanted output; None where the row has none.
+        line: Its line in the file, counted from 1.
+    """
+
+    source: str | list[str]
+    target: str | list[str] | None
+    line: int
+
+
+@dataclass(frozen=True)
+class _RowFormat:
+    """What a row has to look like."""
+
+    source_key: str
+    target_key: str
+    target_required: bool
+    allow_empty_source: bool
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One line of the file and where it stands."""
+
+    file: Path
+    line: int
+    raw: bytes
+
+    def fault(self, message: str) -> ValueError:
+        """The one-line error for this row."""
+        return ValueError(f"{self.file}, line {self.line}: {message}")
+
+
+def read_examples(
+    path: str | Path,
+    *,
+    source_key: str = "src",
+    target_key: str = "tgt",
+    target_required: bool = True,
+    allow_empty_source: bool = False,
+    limit: int | None = None,
+) -> Iterator[Example]:
+    """Yields the rows of a JSON-lines file in order.
+
+    Args:
+        path: `.jsonl` or `.json` with one object per line; gzip is recognised by its first bytes.
+        source_key: Name of the value to read.
+        target_key: Name of the value to write.
+        target_required: Whether a row without a target is a fault (training) or fine (decoding).
+        allow_empty_source: Whether an empty source is fine (decoding) or a fault (training).
+        limit: Read only this many rows; None = all.
+
+    Yields:
+        One checked `Example` per row.
+
+    Raises:
+        ValueError: The file or a row is not as described; one line that names file and line.
+        OSError: The file cannot be opened or read.
+    """
+    if limit is not None and limit < 1:
+        raise ValueError(f"--num_train_examples must be at least 1, not {limit}")
+    file = Path(path)
+    row_format = _RowFormat(source_key, target_key, target_required, allow_empty_source)
+    example = None
+    for row in itertools.islice(_rows(file), limit):
+        example = _example(row, row_format)
+        yield example
+    if example is None:
+        raise ValueError(f"{file}: the file holds no rows; give one JSON object per line")
+
+
+@contextmanager
+def open_data(path: str | Path) -> Iterator[IO[bytes]]:
+    """Opens a data file for reading bytes, unpacked if it is gzip.
+
+    Args:
+        path: A file; it is opened once, so it may also be a pipe.
+
+    Yields:
+        The stream of its (unpacked) bytes.
+
+    Raises:
+        ValueError: There is no such file, it is a folder, or its gzip data is damaged.
+        OSError: It cannot be opened or read.
+    """
+    if not Path(path).exists():
+        raise ValueError(f"{path}: no such file; check --train_file or --input_file")
+    if Path(path).is_dir():
+        raise ValueError(f"{path}: is a folder; name the JSON-lines file itself")
+    with open(path, "rb") as packed:
+        if packed.peek(len(GZIP_MAGIC))[: len(GZIP_MAGIC)] != GZIP_MAGIC:
+            yield packed
+            return
+        try:
+            with gzip.GzipFile(fileobj=packed) as unpacked:
+                yield cast("IO[bytes]", unpacked)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as fault:
+            raise ValueError(
+                f"{path}: the gzip data is damaged ({fault}); make or copy the file again"
+            ) from fault
+
+
+def _rows(file: Path) -> Iterator[_Row]:
+    """Yields every row; blank lines may only stand at the end of the file."""
+    blank: _Row | None = None
+    with open_data(file) as stream:
+        for number, raw in enumerate(stream, start=1):
+            row = _Row(file, number, raw.removeprefix(BYTE_ORDER_MARK) if number == 1 else raw)
+            if not row.raw.strip():
+                blank = blank or row
+                continue
+            if blank is not None:
+                raise blank.fault("the line is blank; remove it")
+            yield row
+
+
+def _example(row: _Row, row_format: _RowFormat) -> Example:
+    """Parses and checks one row."""
+    fields = _parsed(row)
+    source = _value(row, fields, row_format.source_key)
+    target = _value(row, fields, row_format.target_key)
+    if source is None:
+        raise _missing(row, fields, row_format.source_key, "--source_key")
+    if target is None and row_format.target_required:
+        raise _missing(row, fields, row_format.target_key, "--target_key")
+    is_empty = not source.strip() if isinstance(source, str) else not source
+    if is_empty and not row_format.allow_empty_source:
+        raise row.fault(f"{row_format.source_key!r} is empty; fill it or remove the row")
+    return Example(source, target, row.line)
+
+
+def _parsed(row: _Row) -> dict[str, Any]:
+    """Decodes one line to a JSON object."""
+    if row.line == 1 and row.raw.lstrip().startswith(b"["):
+        raise row.fault(
+            f"a JSON array, but one JSON object per line is needed; convert it: {TO_JSON_LINES}"
+        )
+    try:
+        fields = json.loads(row.raw.decode("utf-8"))
+    except UnicodeDecodeError as fault:
+        raise row.fault(
+            f"not UTF-8 (byte {fault.start + 1} of the line is 0x{row.raw[fault.start]:02x}); "
+            "convert the file, for example with iconv -t UTF-8"
+        ) from fault
+    # ValueError also covers a number of thousands of digits, RecursionError brackets as deep.
+    except (ValueError, RecursionError) as fault:
+        reason = str(fault)
+        if isinstance(fault, json.JSONDecodeError):  # its own text counts lines inside the row
+            reason = f"{fault.msg}, column {fault.colno}"
+        raise row.fault(
+            f"not JSON ({reason}); each line must hold one whole JSON object"
+        ) from fault
+    if not isinstance(fields, dict):
+        raise row.fault(
+            f'holds {_json_name(fields)}; each line must be an object like {{"src": "..."}}'
+        )
+    return fields
+
+
+def _missing(row: _Row, fields: dict[str, Any], key: str, flag: str) -> ValueError:
+    """The error for a key that is absent or null."""
+    if key in fields:
+        return row.fault(f"{key!r} is null; fill it or remove the row")
+    keys = ", ".join(map(repr, fields)) or "none"
+    return row.fault(f"no {key!r} (keys here: {keys}); add it or name another key with {flag}")
+
+
+def _value(row: _Row, fields: dict[str, Any], key: str) -> str | list[str] | None:
+    """Takes a string or a list of strings out of a row; None where it is absent or null."""
+    value = fields.get(key)
+    if value is None:
+        return None
+    items = value if isinstance(value, list) else [value]
+    wrong = [item for item in items if not isinstance(item, str)]
+    if wrong:
+        inside = "a list that holds " if isinstance(value, list) else ""
+        raise row.fault(
+            f"{key!r} is {inside}{_json_name(wrong[0])}; it must be a string or a list of strings "
+            "(tokens)"
+        )
+    try:
+        "".join(items).encode("utf-8")
+    except UnicodeEncodeError as fault:
+        raise row.fault(
+            f"{key!r} holds half a character (an escape such as \\ud83d on its own); write the "
+            "whole character"
+        ) from fault
+    return cast("str | list[str]", value)
+
+
+def _json_name(value: object) -> str:
+    """What JSON calls a value, with its article."""
+    names = {dict: "an object", list: "a list", str: "a string", bool: "true or false"}
+    return "null" if value is None else names.get(type(value), "a number")
