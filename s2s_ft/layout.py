@@ -10,7 +10,7 @@ Letters: B batch, S source, T target, L row length, N supervised rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,12 +22,14 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Corrupted:
-    """One example, corrupted and framed by its special tokens; every array is int64 and one-dimensional.
+    """One example, corrupted and framed by its special tokens; every array is int64 and
+    one-dimensional.
 
     Attributes:
         source: Source ids, special tokens included.
         target: Input ids of the target block.
-        pseudo: Input ids of the pseudo block, as long as `target`, or empty where the method has none.
+        pseudo: Input ids of the pseudo block, as long as `target`, or empty where the method has
+            none.
         read: Rows, counted inside the block that is read, whose prediction is supervised.
         labels: The token each of those rows must predict, as long as `read`.
     """
@@ -45,7 +47,8 @@ class Batch:
 
     Attributes:
         ids: [B, L] int64 token ids, padding id at the end of each block.
-        positions: [B, L] int64, 0-based; the target goes on after the true source, a pseudo token has its target's.
+        positions: [B, L] int64, 0-based; the target goes on after the true source, a pseudo token
+            has its target's.
         source_lengths: [B] int64 true tokens of the source block.
         target_lengths: [B] int64 true tokens of the target block.
         source_size: Columns of the source block.
@@ -86,12 +89,19 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same batch with its tensors on `device`."""
-        moved = {
-            field.name: value.to(device, non_blocking=True)
-            for field in fields(self)
-            if isinstance(value := getattr(self, field.name), Tensor)
-        }
-        return replace(self, **moved)
+
+        def moved(tensor: Tensor) -> Tensor:
+            return tensor.to(device, non_blocking=True)
+
+        return replace(
+            self,
+            ids=moved(self.ids),
+            positions=moved(self.positions),
+            source_lengths=moved(self.source_lengths),
+            target_lengths=moved(self.target_lengths),
+            supervised=moved(self.supervised),
+            labels=moved(self.labels),
+        )
 
 
 def lay_out(examples: Sequence[Corrupted], pad: int, num_target_blocks: int) -> Batch:
@@ -100,7 +110,8 @@ def lay_out(examples: Sequence[Corrupted], pad: int, num_target_blocks: int) -> 
     Args:
         examples: Non-empty, all of one method.
         pad: Padding id.
-        num_target_blocks: 2 where a pseudo block follows the target and is the one that is read, else 1.
+        num_target_blocks: 2 where a pseudo block follows the target and is the one that is read,
+            else 1.
     """
     source_size = max(len(example.source) for example in examples)
     target_size = max(len(example.target) for example in examples)

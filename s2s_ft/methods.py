@@ -1,14 +1,17 @@
 """The three fine-tuning methods: what is corrupted, what is predicted, and how decoding asks.
 
-Notable: everything that differs between the methods is in this file. The rest of the package sees only a `Batch` of
-blocks, the rows that are read, and the tokens a decoding step feeds.
+Notable: everything that differs between the methods is in this file. The rest of the package sees
+only a `Batch` of blocks, the rows that are read, and the tokens a decoding step feeds.
 
-    causal        source  [CLS] x1 .. xn              target  [SEP] y1 .. ym            read at the target rows
-    masked        source  [CLS] x1 .. xn [SEP]        target  y1 [M] .. ym [SEP]        read at the masked target rows
-    pseudo_mask   source  [CLS] x1 .. xn [SEP]        target  y1 y2 .. ym [SEP]
-                                                      pseudo  [P] [P] .. [P] [P]        read at the pseudo rows
+    method       source                 target                read at
+    causal       [CLS] x1 .. xn         [SEP] y1 .. ym        every target row: the next token
+    masked       [CLS] x1 .. xn [SEP]   y1 [M] .. ym [SEP]    the masked target rows
+    pseudo_mask  [CLS] x1 .. xn [SEP]   y1 y2 .. ym [SEP]     the rows of a pseudo block behind it,
+                                                              [P] [P] .. [P] [P], one a target token
 
-Source: "s2s-ft: Fine-Tuning Pretrained Transformer Encoders for Sequence-to-Sequence Learning" (arXiv 2110.13640).
+Source: "s2s-ft: Fine-Tuning Pretrained Transformer Encoders for Sequence-to-Sequence Learning"
+(arXiv 2110.13640).
+
 Letters: B examples, W beams, Q rows a beam feeds in one step.
 """
 
@@ -29,14 +32,15 @@ from s2s_ft.text import SpecialIds
 
 @dataclass(frozen=True, kw_only=True)
 class Corruption:
-    """How tokens are corrupted while training; probabilities in [0, 1], the defaults are the original's.
+    """How tokens are corrupted while training, in probabilities; the defaults are the original's.
 
     Attributes:
         random_prob: Share of replaced tokens that become a random id.
         keep_prob: Share of replaced tokens that stay as they are; the rest becomes `[MASK]`.
         source_mask_prob: Probability to corrupt a source token; zero or less switches it off.
         target_mask_prob: Probability to corrupt (masked: to mask and supervise) a target token.
-        num_max_mask_token: Most positions that the masked method supervises in an example; 0 = no cap.
+        num_max_mask_token: Most positions that the masked method supervises in an example; 0 = no
+            cap.
     """
 
     random_prob: float = 0.1
@@ -91,20 +95,25 @@ class Method(ABC):
 
     @abstractmethod
     def question(self, last: Tensor | None, num_examples: int) -> Tensor:
-        """The ids a decoding step feeds to ask for the next token; the last row of each beam is read.
+        """The ids a decoding step feeds to ask for the next token; the last row of each beam is
+        read.
 
         Args:
-            last: [B, W] int64 newest token of each beam, or None before the first token (then W is 1).
+            last: [B, W] int64 newest token of each beam, or None before the first token (then W is
+                1).
             num_examples: B.
 
         Returns:
-            [B, W, Q] int64. Causal feeds `[last]`; the others feed `[last, MASK]`, and the `[MASK]` is never kept.
+            [B, W, Q] int64. Causal feeds `[last]`; the others feed `[last, MASK]`, and the `[MASK]`
+            is never kept.
         """
 
     @property
     @abstractmethod
     def num_unkept(self) -> int:
-        """How many of the last rows of a question leave no keys and values behind (1 for an appended `[MASK]`)."""
+        """How many of the last rows of a question leave no keys and values behind (1 for an
+        appended `[MASK]`).
+        """
 
     def row_lengths(self, source_lengths: IntArray, target_lengths: IntArray) -> IntArray:
         """Tokens that examples take in a batch, after truncation: what batches are grouped by.
@@ -151,7 +160,9 @@ class Causal(Method):
         return np.concatenate([[self.special.cls], ids[: self.max_source_length - 1]])
 
     def corrupt(self, source: IntArray, target: IntArray, rng: np.random.Generator) -> Corrupted:
-        """Corrupt every input token but the start symbol; the labels stay clean and end in `[SEP]`."""
+        """Corrupt every input token but the start symbol; the labels stay clean and end in
+        `[SEP]`.
+        """
         framed = self._corrupt_source(self.source(source), rng)
         kept = target[: self.max_target_length - 1]
         inputs = np.concatenate([[self.special.sep], kept])
@@ -178,20 +189,26 @@ class Causal(Method):
 
 
 class _MaskedStyle(Method):
-    """What masked and pseudo-masked fine-tuning share: `[SEP]` closes both sides, and a `[MASK]` asks."""
+    """What masked and pseudo-masked fine-tuning share: `[SEP]` closes both sides, and a `[MASK]`
+    asks.
+    """
 
     num_source_special = 2
 
     def source(self, ids: IntArray) -> IntArray:
         """`[CLS] x [SEP]`, cut before the `[SEP]`."""
-        return np.concatenate([[self.special.cls], ids[: self.max_source_length - 2], [self.special.sep]])
+        return np.concatenate(
+            [[self.special.cls], ids[: self.max_source_length - 2], [self.special.sep]]
+        )
 
     def _clean_target(self, target: IntArray) -> IntArray:
         """`y [SEP]`, cut before the `[SEP]`."""
         return np.concatenate([target[: self.max_target_length - 1], [self.special.sep]])
 
     def question(self, last: Tensor | None, num_examples: int) -> Tensor:
-        """The newest token and a `[MASK]` after it, or the `[MASK]` alone before the first token."""
+        """The newest token and a `[MASK]` after it, or the `[MASK]` alone before the first
+        token.
+        """
         if last is None:
             return torch.full((num_examples, 1, 1), self.special.mask)
         return torch.stack([last, torch.full_like(last, self.special.mask)], dim=-1)
@@ -203,12 +220,16 @@ class _MaskedStyle(Method):
 
 
 class Masked(_MaskedStyle):
-    """Random target tokens are masked and predicted, as in masked language modelling (the original's `v1`)."""
+    """Random target tokens are masked and predicted, as in masked language modelling (the
+    original's `v1`).
+    """
 
     name = "masked"
 
     def corrupt(self, source: IntArray, target: IntArray, rng: np.random.Generator) -> Corrupted:
-        """Mask int(p · length) target positions, at least one, at most `num_max_mask_token`; only these are read."""
+        """Mask int(p · length) target positions, at least one, at most `num_max_mask_token`; only
+        these are read.
+        """
         framed = self._corrupt_source(self.source(source), rng)
         clean = self._clean_target(target)
         count = max(1, int(self.corruption.target_mask_prob * len(clean)))
@@ -227,13 +248,17 @@ class Masked(_MaskedStyle):
 
 
 class PseudoMask(_MaskedStyle):
-    """Every target token is predicted at a pseudo mask that shares its position (the original's `v2`)."""
+    """Every target token is predicted at a pseudo mask that shares its position (the original's
+    `v2`).
+    """
 
     name = "pseudo_mask"
     num_target_blocks = 2
 
     def corrupt(self, source: IntArray, target: IntArray, rng: np.random.Generator) -> Corrupted:
-        """Draw the pseudo tokens; with `target_mask_prob` a true token becomes what its pseudo slot holds."""
+        """Draw the pseudo tokens; with `target_mask_prob` a true token becomes what its pseudo
+        slot holds.
+        """
         framed = self._corrupt_source(self.source(source), rng)
         clean = self._clean_target(target)
         pseudo = self._replacements(clean, rng)

@@ -1,6 +1,8 @@
-"""Fixtures shared by all tests: a 40-word tokenizer and tiny random checkpoints of every family, written to disk.
+"""Fixtures shared by all tests: a 40-word tokenizer and tiny random checkpoints of every family,
+written to disk.
 
-Notable: nothing is fetched; a checkpoint is a real folder in its family's own format, loaded as a user's would be.
+Notable: nothing is fetched; a checkpoint is a real folder in its family's own format, loaded as a
+user's would be.
 """
 
 from __future__ import annotations
@@ -18,12 +20,47 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
-from transformers import AutoModelForMaskedLM, CONFIG_MAPPING, PreTrainedTokenizerFast
+from transformers import CONFIG_MAPPING, AutoModelForMaskedLM, PreTrainedTokenizerFast
 
-WORDS = (
-    "a an and by code data debian file files for free from game games gnu in is it library linux modules network of on "
-    "perl program python server simple system that the this to tool tools with"
-).split()
+WORDS = [
+    "a",
+    "an",
+    "and",
+    "by",
+    "code",
+    "data",
+    "debian",
+    "file",
+    "files",
+    "for",
+    "free",
+    "from",
+    "game",
+    "games",
+    "gnu",
+    "in",
+    "is",
+    "it",
+    "library",
+    "linux",
+    "modules",
+    "network",
+    "of",
+    "on",
+    "perl",
+    "program",
+    "python",
+    "server",
+    "simple",
+    "system",
+    "that",
+    "the",
+    "this",
+    "to",
+    "tool",
+    "tools",
+    "with",
+]
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -142,10 +179,15 @@ def _write_bert_by_another_name(folder: Path, config: dict[str, Any]) -> None:
         heads, bins = config["num_attention_heads"], config["rel_pos_bins"]
         weights["bert.encoder.rel_pos_bias.weight"] = torch.randn(heads, bins)
     renamed = {
-        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): tensor
+        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
+            "LayerNorm.bias", "LayerNorm.beta"
+        ): tensor
         for name, tensor in weights.items()
     }
-    save_file({name: tensor.contiguous() for name, tensor in renamed.items()}, folder / "model.safetensors")
+    save_file(
+        {name: tensor.contiguous() for name, tensor in renamed.items()},
+        folder / "model.safetensors",
+    )
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
 
 
@@ -153,7 +195,9 @@ def _write_bert_by_another_name(folder: Path, config: dict[str, Any]) -> None:
 def tiny_checkpoint(
     tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer_folder: Path
 ) -> Callable[[str], Path]:
-    """A function that gives the folder of a tiny checkpoint of a family; made once, not to be changed."""
+    """A function that gives the folder of a tiny checkpoint of a family; made once, not to be
+    changed.
+    """
     made: dict[str, Path] = {}
 
     def checkpoint(family: str) -> Path:
@@ -170,7 +214,10 @@ def data_file(tmp_path: Path) -> Path:
     """Sixteen training rows over the tiny vocabulary, of different lengths."""
     path = tmp_path / "train.jsonl"
     rows = [
-        {"src": " ".join(WORDS[row : row + 4 + row % 9]) + " .", "tgt": " ".join(WORDS[row : row + 1 + row % 4])}
+        {
+            "src": " ".join(WORDS[row : row + 4 + row % 9]) + " .",
+            "tgt": " ".join(WORDS[row : row + 1 + row % 4]),
+        }
         for row in range(16)
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

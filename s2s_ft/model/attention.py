@@ -1,11 +1,14 @@
-"""The attention function that makes an encoder sequence-to-sequence, and the plans that tell it what to do.
+"""The attention function that makes an encoder sequence-to-sequence, and the plans that tell it
+what to do.
 
-Notable: this is the only place that knows masks, sliding windows, the relative-position bias and attention kernels.
-It is registered with transformers under `IMPLEMENTATION`; every encoder that goes through `AttentionInterface` hands
-the keyword `attention_plan` of its `forward` down to it, together with the layer (`module.layer_idx`).
+Notable: this is the only place that knows masks, sliding windows, the relative-position bias and
+attention kernels. It is registered with transformers under `IMPLEMENTATION`; every encoder that
+goes through `AttentionInterface` hands the keyword `attention_plan` of its `forward` down to it,
+together with the layer (`module.layer_idx`).
 
-A training row holds the blocks source S, target T and, for pseudo-masked fine-tuning, pseudo P. Who looks at whom
-(three source tokens, two target tokens, query rows down, key columns across, x = may look):
+A training row holds the blocks source S, target T and, for pseudo-masked fine-tuning, pseudo P. Who
+looks at whom (three source tokens, two target tokens, query rows down, key columns across, x = may
+look):
 
               s1 s2 s3 | t1 t2 | p1 p2
         s1     x  x  x |  .  . |  .  .      source: the whole source, both ways
@@ -16,10 +19,11 @@ A training row holds the blocks source S, target T and, for pseudo-masked fine-t
         p1     x  x  x |  .  . |  x  .      pseudo: source, true targets before it, itself;
         p2     x  x  x |  x  . |  .  x      nobody else ever sees a pseudo token
 
-Source rows meet source keys only, so the rectangle is never multiplied out whole: one product for the source rows,
-one for all others.
+Source rows meet source keys only, so the rectangle is never multiplied out whole: one product for
+the source rows, one for all others.
 
-Letters: B batch, H heads, G key/value heads, Q queries, K keys, D head size, S source, T target, L row length.
+Letters: B batch, H heads, G key/value heads, Q queries, K keys, D head size, S source, T target, L
+row length.
 """
 
 from __future__ import annotations
@@ -40,7 +44,9 @@ IMPLEMENTATION = "s2s_ft"
 """Name under which the attention function is registered with transformers."""
 
 MASKED = -30000.0
-"""Score added where a query may not look: zero after softmax, finite in fp16, so a row of padding is never NaN."""
+"""Score added where a query may not look: zero after softmax, finite in fp16, so a row of padding
+is never NaN.
+"""
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,8 @@ class AttentionCall:
     Attributes:
         scaling: Factor on the query-key products.
         dropout: Probability to drop an attention weight; 0 outside training.
-        window: None, or the position distance from which on keys are out of sight (sliding-window layers).
+        window: None, or the position distance from which on keys are out of sight (sliding-window
+            layers).
     """
 
     scaling: float
@@ -62,7 +69,8 @@ class AttentionPlan(ABC):
     """What each layer's attention has to do in one forward pass.
 
     Attributes:
-        read_rows: [N] int64 rows of the flattened [B * L] output that the head reads, or None for all.
+        read_rows: [N] int64 rows of the flattened [B * L] output that the head reads, or None for
+            all.
     """
 
     read_rows: Tensor | None = None
@@ -85,7 +93,7 @@ class AttentionPlan(ABC):
         """
 
 
-def planned_attention(
+def planned_attention(  # noqa: PLR0913 (the signature is that of transformers)
     module: nn.Module,
     query: Tensor,
     key: Tensor,
@@ -131,10 +139,13 @@ AttentionInterface.register(IMPLEMENTATION, planned_attention)
 AttentionMaskInterface.register(IMPLEMENTATION, no_mask)
 
 
-def attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, call: AttentionCall) -> Tensor:
+def attention(
+    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, call: AttentionCall
+) -> Tensor:
     """Softmax attention with an additive bias.
 
-    On CPU it is two explicit products: there PyTorch's fused kernel is slower for short keys and small heads.
+    On CPU it is two explicit products: there PyTorch's fused kernel is slower for short keys and
+    small heads.
 
     Args:
         query: [B, H, Q, D].
@@ -162,7 +173,9 @@ def attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, ca
 
 
 def shared_heads(tensor: Tensor, num_heads: int) -> Tensor:
-    """[B, G, K, D] -> [B, H, K, D]: each key/value head serves H / G query heads (grouped-query attention)."""
+    """[B, G, K, D] -> [B, H, K, D]: each key/value head serves H / G query heads (grouped-query
+    attention).
+    """
     groups = num_heads // tensor.shape[1]
     return tensor if groups == 1 else tensor.repeat_interleave(groups, dim=1)
 
@@ -181,8 +194,8 @@ def distance_bias(
         query_positions: [B, Q] int64 position ids.
         key_positions: [B, K] int64 position ids.
         relative: The T5-style bias of UniLMv2 checkpoints, or None.
-        window: Distance in positions from which on keys are out of sight, or None. Positions and not columns
-            count, since a pseudo token shares its target's position.
+        window: Distance in positions from which on keys are out of sight, or None. Positions and
+            not columns count, since a pseudo token shares its target's position.
 
     Returns:
         [B, 1, Q, K] or, with a relative bias, [B, H, Q, K]; float32.
@@ -208,8 +221,15 @@ def visible(batch: Batch, *, left_to_right_source: bool = False) -> Tensor:
     """
     length = batch.ids.shape[1]
     column = torch.arange(length, device=batch.ids.device)
-    block = (column >= batch.source_size).long() + (column >= batch.source_size + batch.target_size).long()
-    offset = column - torch.tensor([0, batch.source_size, batch.source_size + batch.target_size], device=column.device)[block]
+    block = (column >= batch.source_size).long() + (
+        column >= batch.source_size + batch.target_size
+    ).long()
+    offset = (
+        column
+        - torch.tensor(
+            [0, batch.source_size, batch.source_size + batch.target_size], device=column.device
+        )[block]
+    )
     query_block, key_block = block[:, None], block[None, :]
     before = offset[None, :] < offset[:, None]
     itself = column[None, :] == column[:, None]
@@ -218,13 +238,17 @@ def visible(batch: Batch, *, left_to_right_source: bool = False) -> Tensor:
         source = source & ((query_block != 0) | before | itself)
     target = (key_block == 1) & (query_block != 0) & (before | (itself & (query_block == 1)))
     pattern = source | target | ((key_block == 2) & itself)
-    lengths = torch.stack([batch.source_lengths, batch.target_lengths, batch.target_lengths])  # [3, B]
+    lengths = torch.stack(
+        [batch.source_lengths, batch.target_lengths, batch.target_lengths]
+    )  # [3, B]
     real = offset[None, :] < lengths[block].T  # [B, L]
     return pattern[None] & real[:, None, :]
 
 
 class FullPass(AttentionPlan):
-    """A whole batch in one pass: training, and the reference that incremental decoding is tested against."""
+    """A whole batch in one pass: training, and the reference that incremental decoding is tested
+    against.
+    """
 
     def __init__(
         self,
@@ -233,6 +257,7 @@ class FullPass(AttentionPlan):
         *,
         left_to_right_source: bool = False,
     ) -> None:
+        """Draw the pattern of a batch; see `visible` for `left_to_right_source`."""
         self.read_rows = batch.supervised
         self._source_size = batch.source_size
         self._positions = batch.positions
@@ -246,7 +271,9 @@ class FullPass(AttentionPlan):
         """Source rows over source keys, all other rows over all keys."""
         size = self._source_size
         source_bias, rest_bias = self._bias(call.window)
-        source = attention(query[:, :, :size], key[:, :, :size], value[:, :, :size], source_bias, call)
+        source = attention(
+            query[:, :, :size], key[:, :, :size], value[:, :, :size], source_bias, call
+        )
         rest = attention(query[:, :, size:], key, value, rest_bias, call)
         return torch.cat([source, rest], dim=2)
 
@@ -257,8 +284,14 @@ class FullPass(AttentionPlan):
             positions, allowed = self._positions, self._allowed
             self._biases[window] = (
                 distance_bias(
-                    allowed[:, :size, :size], positions[:, :size], positions[:, :size], self._relative, window
+                    allowed[:, :size, :size],
+                    positions[:, :size],
+                    positions[:, :size],
+                    self._relative,
+                    window,
                 ),
-                distance_bias(allowed[:, size:], positions[:, size:], positions, self._relative, window),
+                distance_bias(
+                    allowed[:, size:], positions[:, size:], positions, self._relative, window
+                ),
             )
         return self._biases[window]

@@ -1,11 +1,12 @@
 """The two-part key/value cache of decoding, and the attention plans that fill and read it.
 
-Notable: the source's keys and values are stored once per example and never copied per beam: the queries of all beams
-of an example meet them in one product. Each beam's own target keys and values lie in a preallocated buffer, are
-written in place and re-ordered by index.
+Notable: the source's keys and values are stored once per example and never copied per beam: the
+queries of all beams of an example meet them in one product. Each beam's own target keys and values
+lie in a preallocated buffer, are written in place and re-ordered by index.
 
-One decoding step of the masked style feeds two rows a beam, `[previous token, MASK]`; both are written behind the
-filled part of the buffer, and `advance(1)` keeps only the first (columns: buffer; x = may look):
+One decoding step of the masked style feeds two rows a beam, `[previous token, MASK]`; both are
+written behind the filled part of the buffer, and `advance(1)` keeps only the first (columns:
+buffer; x = may look):
 
                  y1 y2 | y3 [M]
         y3        x  x |  x  .
@@ -13,8 +14,8 @@ filled part of the buffer, and `advance(1)` keeps only the first (columns: buffe
 
 The causal method feeds `[previous token]` alone and keeps it.
 
-Letters: B examples, W beams an example, Q rows a beam feeds, S source, C capacity of the target buffer, t filled
-columns of it, H heads, G key/value heads, D head size.
+Letters: B examples, W beams an example, Q rows a beam feeds, S source, C capacity of the target
+buffer, t filled columns of it, H heads, G key/value heads, D head size.
 """
 
 from __future__ import annotations
@@ -41,7 +42,17 @@ class KeyValueCache:
         length: t, target tokens kept so far.
     """
 
-    def __init__(self, num_layers: int, source_lengths: Tensor, source_size: int, capacity: int) -> None:
+    def __init__(
+        self, num_layers: int, source_lengths: Tensor, source_size: int, capacity: int
+    ) -> None:
+        """An empty cache.
+
+        Args:
+            num_layers: Layers of the encoder.
+            source_lengths: [B] int64 true source tokens.
+            source_size: S, columns of the source block.
+            capacity: C, target rows to make room for.
+        """
         self.source_lengths = source_lengths
         self.num_beams = 1
         self.length = 0
@@ -50,7 +61,9 @@ class KeyValueCache:
         self.source_real = column[None, :] < source_lengths[:, None]  # [B, S]
         self.source_positions = torch.where(self.source_real, column[None, :], 0)  # [B, S]
         self._source: list[tuple[Tensor, Tensor] | None] = [None] * num_layers  # [B, G, S, D] each
-        self._target: list[tuple[Tensor, Tensor] | None] = [None] * num_layers  # [B * W, G, C, D] each
+        self._target: list[tuple[Tensor, Tensor] | None] = [
+            None
+        ] * num_layers  # [B * W, G, C, D] each
 
     @property
     def num_examples(self) -> int:
@@ -97,7 +110,8 @@ class KeyValueCache:
         self.length += rows
 
     def reorder(self, parents: Tensor) -> None:
-        """Give each new beam the target of the beam it goes on from; the source part is not touched.
+        """Give each new beam the target of the beam it goes on from; the source part is not
+        touched.
 
         Args:
             parents: [B, W'] int64, index of the old beam; W' may differ from W.
@@ -143,6 +157,7 @@ class EncodePass(AttentionPlan):
     def __init__(
         self, cache: KeyValueCache, relative: RelativePositionBias | None, *, left_to_right: bool
     ) -> None:
+        """Take the empty cache to fill; `left_to_right` hides later source tokens."""
         self._cache = cache
         self._relative = relative
         allowed = cache.source_real[:, None, :]  # [B, 1, S]
@@ -154,7 +169,9 @@ class EncodePass(AttentionPlan):
         self._biases: dict[int | None, Tensor] = {}
         self.read_rows = torch.zeros(1, dtype=torch.long, device=allowed.device)
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, call: AttentionCall) -> Tensor:
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, call: AttentionCall
+    ) -> Tensor:
         """Source over source; the layer's keys and values go into the cache."""
         self._cache.store_source(layer, key, value)
         if call.window not in self._biases:
@@ -166,9 +183,14 @@ class EncodePass(AttentionPlan):
 
 
 class StepPass(AttentionPlan):
-    """One decoding step: the new rows of every beam over its example's source and its own target."""
+    """One decoding step: the new rows of every beam over its example's source and its own
+    target.
+    """
 
-    def __init__(self, cache: KeyValueCache, relative: RelativePositionBias | None, num_rows: int) -> None:
+    def __init__(
+        self, cache: KeyValueCache, relative: RelativePositionBias | None, num_rows: int
+    ) -> None:
+        """Take the filled cache, and Q, the rows that each beam feeds."""
         self._cache = cache
         self._relative = relative
         self._num_rows = num_rows
@@ -179,7 +201,9 @@ class StepPass(AttentionPlan):
         self.positions = cache.source_lengths[:, None] + self._offsets  # [B, Q]
         self._biases: dict[int | None, tuple[Tensor, Tensor]] = {}
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, call: AttentionCall) -> Tensor:
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, call: AttentionCall
+    ) -> Tensor:
         """Source scores of all beams in one product, target scores per beam, one softmax over both.
 
         Args:
@@ -201,7 +225,9 @@ class StepPass(AttentionPlan):
         )
         source_bias, target_bias = self._bias(call.window)
         source_scores = torch.matmul(query, source_key.transpose(-1, -2)) + source_bias
-        target_scores = torch.matmul(self._per_beam(query), target_key.transpose(-1, -2)) + target_bias
+        target_scores = (
+            torch.matmul(self._per_beam(query), target_key.transpose(-1, -2)) + target_bias
+        )
         scores = torch.cat([self._per_beam(source_scores), target_scores], dim=-1)
         weights = scores.float().softmax(dim=-1).to(value.dtype)
         split = source_scores.shape[-1]

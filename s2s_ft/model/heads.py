@@ -1,13 +1,17 @@
-"""A fresh masked-LM head for checkpoints that have none (sentence encoders, ELECTRA discriminators).
+"""A fresh masked-LM head for checkpoints that have none (sentence encoders, ELECTRA
+discriminators).
 
-Notable: the head's transform starts as the identity instead of random numbers. The output embeddings are the input
-embeddings, and a pretrained encoder's last hidden states already point near the embeddings of what they stand for
-(residual connections carry them through), so the first predictions are informed where a random transform destroys
-that. `benchmarks/fresh_head.py` shows what it is worth.
+Notable: the head's transform starts as the identity instead of random numbers. The output
+embeddings are the input embeddings, and a pretrained encoder's last hidden states already point
+near the embeddings of what they stand for (residual connections carry them through), so the first
+predictions are informed where a random transform destroys that. `benchmarks/fresh_head.py` shows
+what it is worth.
 
-    transform.dense    square: identity; [embedding, hidden] after a factorised embedding: its projection's pseudo-inverse
-    transform norm     weight 1, bias 0
-    decoder            tied to the input embeddings, or a copy of them where the family does not tie; bias 0
+    transform.dense   square: the identity; after a factorised embedding: the pseudo-inverse of its
+                      projection, which leads back from hidden to embedding size
+    transform norm    weight 1, bias 0
+    decoder           tied to the input embeddings, or a copy of them where the family does not tie;
+                      bias 0
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 
@@ -42,7 +46,7 @@ def initialize_fresh_head(encoder: PreTrainedModel, missing: Iterable[str]) -> N
         missing: Names of the weights that the checkpoint did not hold; others are left alone.
     """
     missing = set(missing)
-    decoder = encoder.get_output_embeddings()
+    decoder = encoder.get_output_embeddings()  # type: ignore[no-untyped-call]
     with torch.no_grad():
         for name, module in head_modules(encoder):
             if module is decoder:
@@ -54,12 +58,13 @@ def initialize_fresh_head(encoder: PreTrainedModel, missing: Iterable[str]) -> N
                     module.bias.zero_()
 
 
-def _identity(encoder: PreTrainedModel, dense: nn.Linear) -> torch.Tensor:
+def _identity(encoder: PreTrainedModel, dense: nn.Linear) -> Tensor:
     """The map that changes least: the identity, or the way back from hidden to embedding size."""
     rows, columns = dense.weight.shape
     if rows == columns:
         return torch.eye(rows)
     projection = getattr(encoder.base_model, "embeddings_project", None)
     if isinstance(projection, nn.Linear) and projection.weight.shape == (columns, rows):
-        return torch.linalg.pinv(projection.weight)
+        way_back: Tensor = torch.linalg.pinv(projection.weight)
+        return way_back
     return torch.eye(rows, columns)

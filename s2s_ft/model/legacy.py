@@ -1,12 +1,13 @@
-"""Weights under older names, brought under the names transformers uses: UniLM's own files, old TensorFlow names.
+"""Weights under older names, brought under the names transformers uses: UniLM's own files, old
+TensorFlow names.
 
-Notable: pure functions from a dictionary of tensors to a dictionary of tensors. The table, old name -> new name:
+Notable: pure functions from a dictionary of tensors to a dictionary of tensors. Old -> new name:
 
-    *.gamma, *.beta                                   -> *.weight, *.bias
-    *.attention.self.qkv_linear.weight [3H, H]        -> query, key, value .weight (rows in that order)
-    *.attention.self.q_bias, v_bias [1, 1, H]         -> query, value .bias; the key bias is 0
-    bert.encoder.rel_pos_bias.weight                  -> relative_position_bias.weight (ours, beside the encoder)
-    cls.predictions.* in an ELECTRA checkpoint        -> generator_predictions.*, generator_lm_head.bias
+    *.gamma, *.beta                              -> *.weight, *.bias
+    *.attention.self.qkv_linear.weight [3H, H]   -> query, key, value .weight (rows in that order)
+    *.attention.self.q_bias, v_bias [1, 1, H]    -> query, value .bias; the key bias is 0
+    bert.encoder.rel_pos_bias.weight             -> relative_position_bias.weight (ours)
+    cls.predictions.* of an ELECTRA              -> generator_predictions.*, generator_lm_head.bias
 """
 
 from __future__ import annotations
@@ -29,11 +30,15 @@ _ELECTRA_HEAD = {
     "cls.predictions.transform.LayerNorm.": "generator_predictions.LayerNorm.",
     "cls.predictions.bias": "generator_lm_head.bias",
 }
-_LEGACY_NAME = re.compile(r"\.gamma$|\.beta$|qkv_linear|\.[qv]_bias$|rel_pos_bias|^relative_position_bias")
+_LEGACY_NAME = re.compile(
+    r"\.gamma$|\.beta$|qkv_linear|\.[qv]_bias$|rel_pos_bias|^relative_position_bias"
+)
 
 
 def is_legacy(names: list[str], model_type: str) -> bool:
-    """Whether a checkpoint with these weight names has to be renamed before transformers can read it."""
+    """Whether a checkpoint with these weight names has to be renamed before transformers can read
+    it.
+    """
     electra_head = model_type == "electra" and any(name.startswith("cls.") for name in names)
     return electra_head or any(_LEGACY_NAME.search(name) for name in names)
 
@@ -61,10 +66,16 @@ def _renamed(name: str, tensor: Tensor) -> list[tuple[str, Tensor]]:
     if name.endswith("attention.self.qkv_linear.weight"):
         prefix = name.removesuffix("qkv_linear.weight")
         parts = tensor.chunk(3)
-        return [(f"{prefix}{part}.weight", rows) for part, rows in zip(("query", "key", "value"), parts, strict=True)]
+        return [
+            (f"{prefix}{part}.weight", rows)
+            for part, rows in zip(("query", "key", "value"), parts, strict=True)
+        ]
     if name.endswith("attention.self.q_bias"):
         prefix = name.removesuffix("q_bias")
-        return [(f"{prefix}query.bias", tensor.flatten()), (f"{prefix}key.bias", torch.zeros_like(tensor.flatten()))]
+        return [
+            (f"{prefix}query.bias", tensor.flatten()),
+            (f"{prefix}key.bias", torch.zeros_like(tensor.flatten())),
+        ]
     if name.endswith("attention.self.v_bias"):
         return [(f"{name.removesuffix('v_bias')}value.bias", tensor.flatten())]
     if name.endswith("rel_pos_bias.weight"):
@@ -73,7 +84,9 @@ def _renamed(name: str, tensor: Tensor) -> list[tuple[str, Tensor]]:
 
 
 def _with_electra_head(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """An ELECTRA checkpoint whose head stands under BERT's names; such a head goes before a generator's."""
+    """An ELECTRA checkpoint whose head stands under BERT's names; such a head goes before a
+    generator's.
+    """
     if "cls.predictions.transform.dense.weight" not in weights:
         return weights
     result = {name: tensor for name, tensor in weights.items() if not name.startswith("cls.")}
@@ -93,7 +106,9 @@ def foreign_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def foreign_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a UniLM config that transformers' BERT config does not know, under our settings' names."""
+    """The fields of a UniLM config that transformers' BERT config does not know, under our
+    settings' names.
+    """
     names = {
         "source_type_id": "source_type_id",
         "target_type_id": "target_type_id",

@@ -1,4 +1,5 @@
-"""Label-smoothed loss at supervised positions, in closed form: the smoothed V-wide target is never built.
+"""Label-smoothed loss at supervised positions, in closed form: the smoothed V-wide target is never
+built.
 
 Letters: N supervised rows, V vocabulary.
 """
@@ -14,11 +15,13 @@ from torch import Tensor
 def smoothed_loss(logits: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
     """Summed loss of the supervised rows.
 
-    With smoothing e > 0 it is the KL divergence from a target that holds 1 - e at the label and s = e / (V - 2) at
-    every other class but class 0, which gets nothing, whether as class or as label (the original's quirk, kept: its
-    numbers depend on it). With z the logits, y the label and L = logsumexp(z), the divergence of a row is
+    With smoothing e > 0 it is the KL divergence from a target that holds 1 - e at the label and s =
+    e / (V - 2) at every other class but class 0, which gets nothing, whether as class or as label
+    (the original's quirk, kept: its numbers depend on it). With z the logits, y the label and L =
+    logsumexp(z), the divergence of a row is
 
-        C - (1 - e) (z_y - L) - s (sum_v z_v - z_0 - z_y - (V - 2) L),    C = (1 - e) ln(1 - e) + (V - 2) s ln s
+        C - (1 - e) (z_y - L) - s (sum_v z_v - z_0 - z_y - (V - 2) L),    C = (1 - e) ln(1 - e) + (V
+        - 2) s ln s
 
     With e = 0 it is cross-entropy, and class 0 is a label like any other.
 

@@ -1,7 +1,8 @@
-"""Positions: the table of position embeddings, its offset and growth, and UniLMv2's relative-position bias.
+"""Positions: the table of position embeddings, its offset and growth, and UniLMv2's
+relative-position bias.
 
-Notable: a RoBERTa-like table keeps its first rows for padding (offset pad id + 1); the bias works on position ids, so a
-pseudo token has the distances of the target token whose position it shares.
+Notable: a RoBERTa-like table keeps its first rows for padding (offset pad id + 1); the bias works
+on position ids, so a pseudo token has the distances of the target token whose position it shares.
 
 Letters: B batch, H heads, Q queries, K keys, P rows of the position table.
 """
@@ -16,13 +17,15 @@ from transformers import PreTrainedModel
 
 
 class RelativePositionBias(nn.Module):
-    """One learned bias per head and distance bucket, shared by all layers (Raffel et al. 2020, section 2.1; UniLMv2).
+    """One learned bias per head and distance bucket, shared by all layers (Raffel et al. 2020,
+    section 2.1; UniLMv2).
 
     Attributes:
         weight: [H, num_buckets] float.
     """
 
     def __init__(self, num_buckets: int, max_distance: int, num_heads: int) -> None:
+        """A bias of zeros; see `relative_position_bucket` for the first two arguments."""
         super().__init__()
         self.num_buckets = num_buckets
         self.max_distance = max_distance
@@ -42,7 +45,8 @@ class RelativePositionBias(nn.Module):
 
 
 def relative_position_bucket(distance: Tensor, num_buckets: int, max_distance: int) -> Tensor:
-    """The bucket of each distance: half of the buckets for each direction, exact near by, logarithmic further off.
+    """The bucket of each distance: half of the buckets for each direction, exact near by,
+    logarithmic further off.
 
     Args:
         distance: int64 of any shape, key position minus query position.
@@ -82,7 +86,8 @@ def num_positions(encoder: PreTrainedModel) -> int | None:
 
 
 def resized_rows(rows: Tensor, size: int, offset: int) -> Tensor:
-    """A position table of another size: shorter is cut, longer tiles the old rows over the new ones.
+    """A position table of another size: shorter is cut, longer tiles the old rows over the new
+    ones.
 
     Args:
         rows: [P, hidden] float.
@@ -90,7 +95,8 @@ def resized_rows(rows: Tensor, size: int, offset: int) -> Tensor:
         offset: Rows before position 0, kept as they are.
 
     Returns:
-        [offset + size, hidden]; row offset + i is the old row offset + i modulo the old number of positions.
+        [offset + size, hidden]; row offset + i is the old row offset + i modulo the old number of
+        positions.
     """
     old = rows.shape[0] - offset
     index = torch.arange(size, device=rows.device) % old + offset
@@ -98,7 +104,8 @@ def resized_rows(rows: Tensor, size: int, offset: int) -> Tensor:
 
 
 def grow_positions(encoder: PreTrainedModel, size: int) -> None:
-    """Make room for `size` positions; a table that is large enough, and rotary positions, are left alone.
+    """Make room for `size` positions; a table that is large enough, and rotary positions, are left
+    alone.
 
     Args:
         encoder: Changed in place, its config and position buffers too.
@@ -123,7 +130,9 @@ def _grow_buffers(embeddings: nn.Module, size: int) -> None:
     device = next(embeddings.parameters()).device
     buffers = dict(embeddings.named_buffers(recurse=False))
     if "position_ids" in buffers:
-        embeddings.register_buffer("position_ids", torch.arange(size, device=device)[None], persistent=False)
+        embeddings.register_buffer(
+            "position_ids", torch.arange(size, device=device)[None], persistent=False
+        )
     if "token_type_ids" in buffers:
         zeros = torch.zeros(1, size, dtype=torch.long, device=device)
         embeddings.register_buffer("token_type_ids", zeros, persistent=False)

@@ -1,10 +1,12 @@
-"""Checkpoints in and out: any masked-LM encoder of the hub or a folder in, a folder that transformers opens out.
+"""Checkpoints in and out: any masked-LM encoder of the hub or a folder in, a folder that
+transformers opens out.
 
-Notable: the Auto classes know the families; only weights under older names (UniLM's own files, TensorFlow-style names,
-see `legacy.py`) are renamed first.
+Notable: the Auto classes know the families; only weights under older names (UniLM's own files,
+TensorFlow-style names, see `legacy.py`) are renamed first.
 
-A saved folder holds `config.json` with our block `s2s_ft`, `model.safetensors`, `generation_config.json` and the
-tokenizer's files; `AutoModelForMaskedLM.from_pretrained` opens it as its own family.
+A saved folder holds `config.json` with our block `s2s_ft`, `model.safetensors`,
+`generation_config.json` and the tokenizer's files; `AutoModelForMaskedLM.from_pretrained` opens it
+as its own family.
 """
 
 from __future__ import annotations
@@ -13,14 +15,12 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 import transformers
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import (
-    AutoModelForMaskedLM,
     GenerationConfig,
     PreTrainedConfig,
     PreTrainedModel,
@@ -36,6 +36,7 @@ from s2s_ft.model.files import (
     weight_names,
 )
 from s2s_ft.model.heads import initialize_fresh_head, is_head_weight
+from s2s_ft.model.interface import check_interface, masked_lm_class
 from s2s_ft.model.legacy import RELATIVE_BIAS, converted_weights, is_legacy
 from s2s_ft.model.positions import grow_positions
 from s2s_ft.model.seq2seq import Seq2SeqModel, Seq2SeqSettings
@@ -60,13 +61,17 @@ def load_for_training(
         max_target_length: Target tokens, special token included.
 
     Returns:
-        In float32, on the CPU, in training mode; its position table grown where the lengths need it.
+        In float32, on the CPU, in training mode; its position table grown where the lengths need
+        it.
 
     Raises:
-        ValueError: The checkpoint cannot be used; the message names the flag, the file and what to do.
+        ValueError: The checkpoint cannot be used; the message names the flag, the file and what to
+            do.
     """
     name = options.model_name_or_path
-    config, found = read_config(options.config_name or name, options.cache_dir, "--model_name_or_path")
+    config, found = read_config(
+        options.config_name or name, options.cache_dir, "--model_name_or_path"
+    )
     if options.dropout is not None:
         _override_dropout(config, options.dropout)
     settings = Seq2SeqSettings(
@@ -106,8 +111,8 @@ def load_finetuned(
     block = getattr(config, BLOCK, None)
     if block is None:
         logger.warning(
-            "%s was not fine-tuned with this tool: its config.json has no '%s' block. Expect word salad "
-            "unless it was fine-tuned elsewhere.",
+            "%s was not fine-tuned with this tool: its config.json has no '%s' block. Expect word "
+            "salad unless it was fine-tuned elsewhere.",
             model_path,
             BLOCK,
         )
@@ -131,7 +136,9 @@ def load_weights(model: Seq2SeqModel, folder: str | Path) -> None:
     tied = set(getattr(model.encoder, "all_tied_weights_keys", None) or {})
     absent = [name for name in missing if name not in tied]
     if absent or unexpected:
-        raise ValueError(f"{folder}/{SAFETENSORS} does not fit the model: {_listed([*absent, *unexpected])}")
+        raise ValueError(
+            f"{folder}/{SAFETENSORS} does not fit the model: {_listed([*absent, *unexpected])}"
+        )
 
 
 def save(model: Seq2SeqModel, codec: TextCodec, folder: str | Path) -> None:
@@ -150,7 +157,7 @@ def save(model: Seq2SeqModel, codec: TextCodec, folder: str | Path) -> None:
     with _quiet():
         encoder.save_pretrained(folder, state_dict=weights, max_shard_size="100GB")
     special = codec.special
-    GenerationConfig(
+    GenerationConfig(  # type: ignore[no-untyped-call]
         bos_token_id=special.cls,
         eos_token_id=special.sep,
         pad_token_id=special.pad,
@@ -168,13 +175,15 @@ def _load(
     fresh_head: str,
 ) -> Seq2SeqModel:
     """Encoder, head and relative bias of a checkpoint."""
-    family = _masked_lm_class(config, name)
+    family = masked_lm_class(config, name)
     file = local_weights(name)
     weights: dict[str, Tensor] | None = None
     if file is not None and is_legacy(weight_names(file), config.model_type):
         weights = converted_weights(read_weights(file), config.model_type)
     elif Path(name).is_dir() and file is None and not list(Path(name).glob("*.index.json")):
-        raise ValueError(f"{name} has no weights; expected {SAFETENSORS} or pytorch_model.bin in it")
+        raise ValueError(
+            f"{name} has no weights; expected {SAFETENSORS} or pytorch_model.bin in it"
+        )
     bias = None if weights is None else weights.pop(RELATIVE_BIAS, None)
     try:
         with _quiet():
@@ -193,75 +202,41 @@ def _load(
     model = Seq2SeqModel(encoder, settings)
     if model.relative_position_bias is not None:
         if bias is None:
-            raise ValueError(f"{name}: config.json asks for a relative-position bias, but the weights hold none")
+            raise ValueError(
+                f"{name}: config.json asks for a relative-position bias, but the weights hold none"
+            )
         model.relative_position_bias.weight.data.copy_(bias)
     check_interface(model)
     return model
-
-
-def _masked_lm_class(config: PreTrainedConfig, name: str) -> Any:
-    """The family's class with a masked-LM head.
-
-    Raises:
-        ValueError: It has none, or does not go through transformers' attention interface.
-    """
-    try:
-        family = AutoModelForMaskedLM._model_mapping[type(config)]  # type: ignore[attr-defined]
-    except KeyError:
-        family = None
-    if family is None or not family._supports_attention_backend:
-        raise ValueError(
-            f"{name}: encoders of type '{config.model_type}' cannot be fine-tuned here: they "
-            + ("have no masked-LM head" if family is None else "do not go through transformers' attention interface")
-            + "; take BERT, RoBERTa, XLM-R, ELECTRA, MiniLM, CamemBERT, ERNIE, EuroBERT or ModernBERT"
-        )
-    return family
 
 
 def _check_report(encoder: PreTrainedModel, missing: set[str], name: str, fresh_head: str) -> None:
     """Refuse a checkpoint without its body; give one without a head a fresh head, and say so."""
     body = sorted(key for key in missing if not is_head_weight(encoder, key))
     if body:
-        raise ValueError(f"{name}: the weights do not fit its config; {len(body)} missing: {_listed(body)}")
+        raise ValueError(
+            f"{name}: the weights do not fit its config; {len(body)} missing: {_listed(body)}"
+        )
     head = sorted(missing)
     if any(key.endswith("weight") for key in head):
         logger.warning(
-            "%s has no masked-LM head: it gets a fresh one (%s start), which has to be learned.", name, fresh_head
+            "%s has no masked-LM head: it gets a fresh one (%s start), which has to be learned.",
+            name,
+            fresh_head,
         )
         if fresh_head == "identity":
             initialize_fresh_head(encoder, head)
 
 
-def check_interface(model: Seq2SeqModel) -> None:
-    """Make sure that every layer's attention really runs by the plan.
-
-    Raises:
-        ValueError: It does not, so the encoder would silently see what it must not.
-    """
-    ids = torch.zeros(1, 2, dtype=torch.long)
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            cache = model.encode(ids, torch.tensor([2]), capacity=1)
-        for layer in range(model.num_layers):
-            cache.source(layer)
-    except (AssertionError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"encoders of type '{model.encoder.config.model_type}' do not hand the attention plan to every layer and "
-            "cannot be used; take another encoder"
-        ) from error
-    finally:
-        model.train(training)
-
-
 def _check_vocabulary(encoder: PreTrainedModel, codec: TextCodec, name: str) -> None:
     """Every id of the tokenizer must have an embedding."""
-    rows = encoder.get_input_embeddings().weight.shape[0]
+    table = encoder.get_input_embeddings()
+    assert isinstance(table, nn.Embedding)
+    rows = table.num_embeddings
     if len(codec.tokenizer) > rows:
         raise ValueError(
-            f"--tokenizer_name: its {len(codec.tokenizer)} tokens do not fit the {rows} embeddings of {name}; give "
-            "the tokenizer that belongs to the model"
+            f"--tokenizer_name: its {len(codec.tokenizer)} tokens do not fit the {rows} embeddings "
+            f"of {name}; give the tokenizer that belongs to the model"
         )
 
 
@@ -276,13 +251,13 @@ def _override_dropout(config: PreTrainedConfig, probability: float) -> None:
 def _quiet() -> Iterator[None]:
     """transformers' load report off: what matters of it is said in our own words."""
     level = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
+    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         transformers.logging.set_verbosity(level)
-        transformers.logging.enable_progress_bar()
+        transformers.logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _listed(names: list[str], most: int = 8) -> str:

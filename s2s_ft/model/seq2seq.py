@@ -1,9 +1,12 @@
-"""The sequence-to-sequence model: a borrowed encoder with its masked-LM head, driven by attention plans.
+"""The sequence-to-sequence model: a borrowed encoder with its masked-LM head, driven by attention
+plans.
 
-Notable: training and decoding run the same module. The head runs only on the rows that are read: a hook on the
-encoder's body picks them, told by the plan that the same call carries, so no family's code is touched.
+Notable: training and decoding run the same module. The head runs only on the rows that are read: a
+hook on the encoder's body picks them, told by the plan that the same call carries, so no family's
+code is touched.
 
-Letters: B examples, L row length, N rows read, W beams, Q rows a beam feeds in one step, V vocabulary.
+Letters: B examples, L row length, N rows read, W beams, Q rows a beam feeds in one step, V
+vocabulary.
 """
 
 from __future__ import annotations
@@ -25,12 +28,13 @@ from s2s_ft.model.positions import RelativePositionBias, position_offset
 
 @dataclass(frozen=True, kw_only=True)
 class Seq2SeqSettings:
-    """What a checkpoint must know beyond its family's config; stored in `config.json` under `s2s_ft`.
+    """What a checkpoint must know beyond its family's config; stored in `config.json` under
+    `s2s_ft`.
 
     Attributes:
         method: Name of the fine-tuning method.
-        max_source_length: Source tokens in training, special tokens included.
-        max_target_length: Target tokens in training, special token included.
+        max_source_length: Source tokens in training, special tokens included; None = unknown.
+        max_target_length: Target tokens in training, special token included; None = unknown.
         do_lower_case: The casing asked for in training, or None if the tokenizer's own was used.
         source_type_id: Token-type id of source tokens.
         target_type_id: Token-type id of target tokens.
@@ -39,8 +43,8 @@ class Seq2SeqSettings:
     """
 
     method: str = "pseudo_mask"
-    max_source_length: int = 464
-    max_target_length: int = 48
+    max_source_length: int | None = None
+    max_target_length: int | None = None
     do_lower_case: bool | None = None
     source_type_id: int = 0
     target_type_id: int = 1
@@ -68,6 +72,7 @@ class Seq2SeqModel(nn.Module):
     """
 
     def __init__(self, encoder: PreTrainedModel, settings: Seq2SeqSettings) -> None:
+        """Take an encoder whose attention implementation is ours; a relative bias starts at 0."""
         super().__init__()
         self.encoder = encoder
         self.settings = settings
@@ -165,22 +170,32 @@ class Seq2SeqModel(nn.Module):
             return torch.zeros_like(is_target, dtype=torch.long)
         return torch.where(is_target, self.settings.target_type_id, self.settings.source_type_id)
 
-    def _run(self, ids: Tensor, positions: Tensor, types: Tensor | None, plan: AttentionPlan) -> Tensor:
+    def _run(
+        self, ids: Tensor, positions: Tensor, types: Tensor | None, plan: AttentionPlan
+    ) -> Tensor:
         """[N, V] logits of the rows the plan reads."""
         keywords: dict[str, Any] = {"attention_plan": plan}
         if types is not None:
             keywords["token_type_ids"] = types
-        output = self.encoder(input_ids=ids, position_ids=positions + self._position_offset, **keywords)
+        output = self.encoder(
+            input_ids=ids, position_ids=positions + self._position_offset, **keywords
+        )
         logits: Tensor = output.logits
         return logits.squeeze(0)
 
 
-def _pick_read_rows(_body: nn.Module, _arguments: Any, keywords: dict[str, Any], output: Any) -> Any:
-    """Hook on the encoder's body: hand only the rows that are read to the head, as [1, N, hidden]."""
+def _pick_read_rows(
+    _body: nn.Module, _arguments: Any, keywords: dict[str, Any], output: Any
+) -> Any:
+    """Hook on the encoder's body: hand only the rows that are read to the head, as [1, N,
+    hidden].
+    """
     plan = keywords.get("attention_plan")
     if plan is not None and plan.read_rows is not None:
         hidden = output.last_hidden_state
-        output["last_hidden_state"] = hidden.reshape(-1, hidden.shape[-1])[plan.read_rows].unsqueeze(0)
+        output["last_hidden_state"] = hidden.reshape(-1, hidden.shape[-1])[
+            plan.read_rows
+        ].unsqueeze(0)
     return output
 
 

@@ -1,7 +1,9 @@
-"""Loading the golden cases: numbers measured on the original toolkit, one folder a case (format in golden/README.md).
+"""Loading the golden cases: numbers measured on the original toolkit, one folder a case (format in
+golden/README.md).
 
-Notable: a model is always loaded from the case's files on disk through the package's own loading code. Cases come from
-the folder in the environment variable S2S_FT_GOLDEN, by default the copy beside this file.
+Notable: a model is always loaded from the case's files on disk through the package's own loading
+code. Cases come from the folder in the environment variable S2S_FT_GOLDEN, by default the copy
+beside this file.
 """
 
 from __future__ import annotations
@@ -67,7 +69,10 @@ def golden_batch(method: Method, variant: dict[str, Any], rows: slice = slice(No
     """The recorded tensors of a training step as a batch, their randomness already inside."""
     examples = []
     for row in range(len(variant["source_ids"]))[rows]:
-        num_source, num_target = variant["num_source_tokens"][row], variant["num_target_tokens"][row]
+        num_source, num_target = (
+            variant["num_source_tokens"][row],
+            variant["num_target_tokens"][row],
+        )
         source = np.array(variant["source_ids"][row][:num_source])
         target = np.array(variant["target_ids"][row][:num_target])
         if "pseudo_ids" in variant:
@@ -89,7 +94,10 @@ def load_golden_model(tmp_path: Path) -> Callable[..., Seq2SeqModel]:
     def load(case: Path) -> Seq2SeqModel:
         folder = tmp_path / case.name
         folder.mkdir(exist_ok=True)
-        for name, link in (("config.json", "config.json"), ("weights.safetensors", "model.safetensors")):
+        for name, link in (
+            ("config.json", "config.json"),
+            ("weights.safetensors", "model.safetensors"),
+        ):
             if not (folder / link).exists():
                 (folder / link).symlink_to((case / name).resolve())
         return load_finetuned(str(folder))

@@ -24,7 +24,9 @@ from tests.parity.conftest import ROBERTA_LIKE, cases, read_json
 
 @pytest.mark.parametrize("case", cases("a2_relative"), ids=lambda case: case.name)
 def test_relative_position_buckets(case: Path) -> None:
-    for given, buckets in zip(read_json(case, "inputs")["cases"], read_json(case, "expected")["cases"], strict=True):
+    for given, buckets in zip(
+        read_json(case, "inputs")["cases"], read_json(case, "expected")["cases"], strict=True
+    ):
         first, last = given["relative_position(key-query)"]
         distance = torch.arange(first, last + 1)
         ours = relative_position_bucket(distance, given["num_buckets"], given["max_distance"])
@@ -33,8 +35,12 @@ def test_relative_position_buckets(case: Path) -> None:
 
 @pytest.mark.parametrize("case", cases("a2_position"), ids=lambda case: case.name)
 def test_position_tables(case: Path) -> None:
-    """The original cuts the two offset rows of RoBERTa off; ours keeps them before the same rows."""
-    for given, wanted in zip(read_json(case, "inputs")["cases"], read_json(case, "expected")["cases"], strict=True):
+    """The original cuts the two offset rows of RoBERTa off; ours keeps them before the same
+    rows.
+    """
+    for given, wanted in zip(
+        read_json(case, "inputs")["cases"], read_json(case, "expected")["cases"], strict=True
+    ):
         before = torch.tensor(given["before"])
         offset = 2 if given["family"] in ROBERTA_LIKE else 0
         ours = resized_rows(before, given["requested_max_position_embeddings"], offset)
@@ -42,7 +48,7 @@ def test_position_tables(case: Path) -> None:
         assert torch.equal(ours[:offset], before[:offset])
         if "after" in wanted:
             np.testing.assert_allclose(ours[offset:], wanted["after"], atol=1e-7)
-        else:  # the original's other choice draws the new rows at random; we always tile, so only the old rows agree
+        else:  # its other choice draws new rows at random; we always tile: only the old rows agree
             first = torch.tensor(wanted["after_first_rows"])
             np.testing.assert_allclose(ours[offset : offset + len(first)], first, atol=1e-7)
 
@@ -55,8 +61,9 @@ def essential_of(given: dict[str, Any], folder: Path) -> dict[str, Any]:
     encoder = AutoModelForMaskedLM.from_config(config)
     grow_positions(encoder, given["args"]["max_position_embeddings"] or 0)
     shared = (
-        "vocab_size hidden_size num_hidden_layers num_attention_heads hidden_act intermediate_size hidden_dropout_prob "
-        "attention_probs_dropout_prob type_vocab_size initializer_range layer_norm_eps pad_token_id"
+        "vocab_size hidden_size num_hidden_layers num_attention_heads hidden_act intermediate_size "
+        "hidden_dropout_prob attention_probs_dropout_prob type_vocab_size initializer_range "
+        "layer_norm_eps pad_token_id"
     )
     return {
         **{name: getattr(encoder.config, name) for name in shared.split()},
@@ -72,9 +79,10 @@ def known_differences(given: dict[str, Any], wanted: dict[str, Any]) -> dict[str
     """What we do otherwise on purpose: the value that stands in place of the original's."""
     if given["family"] not in ROBERTA_LIKE:
         return {}
-    # The family keeps its own padding id and its one token type, which the original drops (see SPEC-like notes in
-    # README, "What is different"); and a table is grown as soon as the lengths need it, where the original compares
-    # them with a table size that counts the offset rows, and would read beyond the table.
+    # The family keeps its own padding id and its one token type, which the original drops (see
+    # SPEC-like notes in README, "What is different"); and a table is grown as soon as the lengths
+    # need it, where the original compares them with a table size that counts the offset rows, and
+    # would read beyond the table.
     changed = {"pad_token_id": 1, "type_vocab_size": given["config"].get("type_vocab_size", 2)}
     requested = given["args"]["max_position_embeddings"]
     if requested is not None and requested > wanted["max_position_embeddings"]:

@@ -1,4 +1,6 @@
-"""Golden A3: hypotheses, scores and traces of greedy and beam search, with every rule of the original's decoder."""
+"""Golden A3: hypotheses, scores and traces of greedy and beam search, with every rule of the
+original's decoder.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,10 @@ def method_of(inputs: dict[str, Any], run: dict[str, Any]) -> Method:
     budget = run["max_seq_length"] - 2 - run["max_tgt_length"] + framing
     longest = max(map(len, inputs["sources"])) + framing
     return method_named(
-        name, special=special, max_source_length=max(budget, longest), max_target_length=run["max_tgt_length"]
+        name,
+        special=special,
+        max_source_length=max(budget, longest),
+        max_target_length=run["max_tgt_length"],
     )
 
 
@@ -48,7 +53,9 @@ def settings_of(inputs: dict[str, Any], run: dict[str, Any]) -> SearchSettings:
 
 def sources_of(inputs: dict[str, Any], method: Method) -> list[np.ndarray]:
     index = {word: number for number, word in enumerate(inputs["vocab"])}
-    return [method.source(np.array([index[word] for word in source])) for source in inputs["sources"]]
+    return [
+        method.source(np.array([index[word] for word in source])) for source in inputs["sources"]
+    ]
 
 
 @pytest.mark.parametrize("case", cases("a3_"), ids=lambda case: case.name)
@@ -58,7 +65,9 @@ def test_every_run(case: Path, load_golden_model: Callable[..., Seq2SeqModel]) -
     for run, wanted in zip(inputs["runs"], expected["runs"], strict=True):
         method, settings = method_of(inputs, run), settings_of(inputs, run)
         if run["beam_size"] == 1:
-            settings = replace(settings, min_length=0)  # the original's greedy search has no minimum
+            settings = replace(
+                settings, min_length=0
+            )  # the original's greedy search has no minimum
         left_to_right = run["mode"] == "l2r"
         sources = sources_of(inputs, method)
         results = generate(model, method, sources, settings, left_to_right_source=left_to_right)
@@ -72,8 +81,14 @@ def test_every_run(case: Path, load_golden_model: Callable[..., Seq2SeqModel]) -
             assert len(result.trace.ids) == frames
             assert result.trace.ids == wanted["wids"][number][:frames]
             assert result.trace.parents == wanted["ptrs"][number][:frames]
-            np.testing.assert_allclose(result.trace.scores, wanted["scores"][number][:frames], atol=2e-3)
+            np.testing.assert_allclose(
+                result.trace.scores, wanted["scores"][number][:frames], atol=2e-3
+            )
         stopped = generate(
-            model, method, sources, replace(settings, keep_trace=False), left_to_right_source=left_to_right
+            model,
+            method,
+            sources,
+            replace(settings, keep_trace=False),
+            left_to_right_source=left_to_right,
         )
         assert [r.hypotheses[0].ids for r in stopped] == [r.hypotheses[0].ids for r in results]

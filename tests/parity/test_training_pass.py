@@ -1,4 +1,6 @@
-"""Golden A1: loss, gradients, masks, positions and logits of a training step, every family and method."""
+"""Golden A1: loss, gradients, masks, positions and logits of a training step, every family and
+method.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def original_name(name: str) -> str:
 
 
 def intended_variant(inputs: dict[str, Any]) -> str:
-    """The original supervises padding of RoBERTa-like families by mistake; the second reading is the intended one."""
+    """The original supervises padding of RoBERTa-like families by mistake; the second reading is
+    the intended one.
+    """
     second = "weights_zero_on_padding"
     return second if second in inputs["variants"] else "as_reference_pads"
 
@@ -56,12 +60,18 @@ def intended_variant(inputs: dict[str, Any]) -> str:
 def batch_of(case: Path) -> tuple[dict[str, Any], str, Batch]:
     inputs = read_json(case, "inputs")
     name = intended_variant(inputs)
-    return inputs, name, golden_batch(golden_method(inputs["dataset_options"]), inputs["variants"][name])
+    return (
+        inputs,
+        name,
+        golden_batch(golden_method(inputs["dataset_options"]), inputs["variants"][name]),
+    )
 
 
 @pytest.mark.parametrize("smoothing", ["ls_0.0", "ls_0.1"])
 @pytest.mark.parametrize("case", FORWARD_CASES, ids=lambda case: case.name)
-def test_loss_and_gradients(case: Path, smoothing: str, load_golden_model: Callable[..., Seq2SeqModel]) -> None:
+def test_loss_and_gradients(
+    case: Path, smoothing: str, load_golden_model: Callable[..., Seq2SeqModel]
+) -> None:
     _, variant, batch = batch_of(case)
     expected = read_json(case, "expected")[variant][smoothing]
     model = load_golden_model(case)
@@ -77,13 +87,17 @@ def test_loss_and_gradients(case: Path, smoothing: str, load_golden_model: Calla
     words = "bert.embeddings.word_embeddings.weight"
     wanted[words] = expected["word_embedding_grad_norm_if_no_padding_idx"]
     assert set(wanted) <= set(norms)
-    assert {name for name in norms if name not in wanted} <= {"bert.embeddings.token_type_embeddings.weight"}
+    assert {name for name in norms if name not in wanted} <= {
+        "bert.embeddings.token_type_embeddings.weight"
+    }
     for name, norm in wanted.items():
         assert norms[name] == pytest.approx(norm, rel=1e-3, abs=1e-4), name
 
 
 @pytest.mark.parametrize("case", FORWARD_CASES, ids=lambda case: case.name)
-def test_logits_of_supervised_rows(case: Path, load_golden_model: Callable[..., Seq2SeqModel]) -> None:
+def test_logits_of_supervised_rows(
+    case: Path, load_golden_model: Callable[..., Seq2SeqModel]
+) -> None:
     inputs = read_json(case, "inputs")
     variant = inputs["variants"]["as_reference_pads"]
     batch = golden_batch(golden_method(inputs["dataset_options"]), variant)
@@ -93,17 +107,22 @@ def test_logits_of_supervised_rows(case: Path, load_golden_model: Callable[..., 
     width = batch.ids.shape[1]
     start = batch.source_size + (batch.target_size if batch.has_pseudo else 0)
     log_probabilities = logits.log_softmax(-1)
-    for row, (index, label) in enumerate(zip(batch.supervised.tolist(), batch.labels.tolist(), strict=True)):
+    for row, (index, label) in enumerate(
+        zip(batch.supervised.tolist(), batch.labels.tolist(), strict=True)
+    ):
         ours[index // width, index % width - start, label] = row
     compared = 0
     for entry, (example, slot) in enumerate(supervised["index"]):
         label = supervised["label"][entry]
-        # `slot` counts supervised entries of the example, which for the masked method are not target positions.
+        # `slot` counts supervised entries of the example, which for the masked method are not
+        # target positions.
         position = variant["masked_pos"][example][slot] if "masked_pos" in variant else slot
         if (example, position, label) not in ours:
             continue
         row = ours[example, position, label]
-        assert log_probabilities[row, label].item() == pytest.approx(supervised["label_logprob"][entry], abs=1e-3)
+        assert log_probabilities[row, label].item() == pytest.approx(
+            supervised["label_logprob"][entry], abs=1e-3
+        )
         if "logits" in supervised:
             np.testing.assert_allclose(logits[row].detach(), supervised["logits"][entry], atol=1e-3)
         compared += 1
@@ -111,7 +130,9 @@ def test_logits_of_supervised_rows(case: Path, load_golden_model: Callable[..., 
 
 
 @pytest.mark.parametrize("case", FORWARD_CASES, ids=lambda case: case.name)
-def test_positions_types_and_masks(case: Path, load_golden_model: Callable[..., Seq2SeqModel]) -> None:
+def test_positions_types_and_masks(
+    case: Path, load_golden_model: Callable[..., Seq2SeqModel]
+) -> None:
     inputs = read_json(case, "inputs")
     options, variant = inputs["dataset_options"], inputs["variants"]["as_reference_pads"]
     expected = read_json(case, "expected")["as_reference_pads"]
@@ -131,7 +152,9 @@ def test_positions_types_and_masks(case: Path, load_golden_model: Callable[..., 
 
 
 def full_width_columns(batch: Batch, max_source: int, max_target: int) -> list[int]:
-    """Where our columns, as wide as the longest example, stand in the original's fixed-width rows."""
+    """Where our columns, as wide as the longest example, stand in the original's fixed-width
+    rows.
+    """
     columns = list(range(batch.source_size))
     for block in range(2 if batch.has_pseudo else 1):
         start = max_source + block * max_target
@@ -145,7 +168,9 @@ def test_framing_and_truncation(case: Path) -> None:
     for group, results in zip(read_json(case, "inputs")["cases"], expected, strict=True):
         method = golden_method(group["options"])
         for feature, result in zip(group["features"], results, strict=True):
-            source, target = (np.array(feature[key], dtype=np.int64) for key in ("source_ids", "target_ids"))
+            source, target = (
+                np.array(feature[key], dtype=np.int64) for key in ("source_ids", "target_ids")
+            )
             made = method.corrupt(source, target, np.random.default_rng(0))
             num_source, num_target = result["num_source_tokens"], result["num_target_tokens"]
             assert made.source.tolist() == result["source_ids"][:num_source]
@@ -164,6 +189,8 @@ def test_framing_and_truncation(case: Path) -> None:
             clean = made.target.copy()
             clean[made.read] = made.labels
             recorded = np.array(result["target_ids"][:num_target])
-            recorded[result["masked_pos"][: result["num_masked"]]] = result["masked_ids"][: result["num_masked"]]
+            recorded[result["masked_pos"][: result["num_masked"]]] = result["masked_ids"][
+                : result["num_masked"]
+            ]
             assert clean.tolist() == recorded.tolist()
             assert (made.target[made.read] == method.special.mask).all()

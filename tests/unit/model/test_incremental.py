@@ -29,36 +29,52 @@ def models(tiny_checkpoint: Callable[[str], Path]) -> dict[str, Seq2SeqModel]:
 
 
 def random_examples(rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Sources past ModernBERT's window, of different lengths, so that padding and positions matter."""
+    """Sources past ModernBERT's window, of different lengths, so that padding and positions
+    matter.
+    """
     return [
         (rng.integers(5, len(VOCABULARY), size), rng.integers(5, len(VOCABULARY), 9))
         for size in (21, 3, 12)
     ]
 
 
-def full_pass(model: Seq2SeqModel, method: Method, examples: list[Corrupted], left_to_right: bool) -> torch.Tensor:
+def full_pass(
+    model: Seq2SeqModel, method: Method, examples: list[Corrupted], left_to_right: bool
+) -> torch.Tensor:
     """[B, T, V] predictions of every target token."""
     batch = method.lay_out(examples)
-    return model.logits(batch, left_to_right_source=left_to_right).view(len(examples), -1, len(VOCABULARY))
+    return model.logits(batch, left_to_right_source=left_to_right).view(
+        len(examples), -1, len(VOCABULARY)
+    )
 
 
 def masked_full_pass(
     model: Seq2SeqModel, method: Method, examples: list[Corrupted], left_to_right: bool
 ) -> torch.Tensor:
-    """The masked method reads a row whose own token is hidden and whose later tokens are never seen: one pass each."""
+    """The masked method reads a row whose own token is hidden and whose later tokens are never
+    seen: one pass each.
+    """
     steps = []
     for step in range(len(examples[0].target)):
         hidden = []
         for example in examples:
             target = example.target[: step + 1].copy()
             target[step] = SPECIAL.mask
-            hidden.append(replace(example, target=target, read=np.array([step]), labels=example.target[[step]]))
+            hidden.append(
+                replace(
+                    example, target=target, read=np.array([step]), labels=example.target[[step]]
+                )
+            )
         steps.append(full_pass(model, method, hidden, left_to_right))
     return torch.cat(steps, dim=1)
 
 
 def incremental(
-    model: Seq2SeqModel, method: Method, sources: list[np.ndarray], targets: np.ndarray, left_to_right: bool
+    model: Seq2SeqModel,
+    method: Method,
+    sources: list[np.ndarray],
+    targets: np.ndarray,
+    left_to_right: bool,
 ) -> torch.Tensor:
     """[B, T, V] predictions, with two identical beams from the second step on."""
     lengths = torch.tensor([len(source) for source in sources])
@@ -99,16 +115,20 @@ def test_incremental_equals_full(
     else:
         whole = full_pass(model, method, examples, left_to_right)
     targets = np.stack([np.concatenate([target, [SPECIAL.sep]]) for _, target in pairs])
-    stepwise = incremental(model, method, [example.source for example in examples], targets, left_to_right)
+    stepwise = incremental(
+        model, method, [example.source for example in examples], targets, left_to_right
+    )
     torch.testing.assert_close(stepwise, whole, atol=2e-5, rtol=2e-5)
 
 
 @pytest.mark.parametrize("family", [family for family in FAMILIES if family != "unilm"])
 @torch.no_grad()
 def test_source_rows_are_the_encoders_own(models: dict[str, Seq2SeqModel], family: str) -> None:
-    """Without a target the plan changes nothing: the hidden states are those of transformers' own pass.
+    """Without a target the plan changes nothing: the hidden states are those of transformers' own
+    pass.
 
-    (UniLM is left out: no class of transformers has its relative-position bias; golden A1 covers it.)
+    (UniLM is left out: no class of transformers has its relative-position bias; golden A1 covers
+    it.)
     """
     model = models[family]
     encoder = model.encoder

@@ -1,0 +1,58 @@
+"""What an encoder must be to be fine-tuned here: it has a masked-LM head and obeys the plan.
+
+Notable: a family that only looks as if it went through transformers' attention interface would see
+what it must not see, and train on it without a word; so every loaded encoder is put to the test.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import AutoModelForMaskedLM, PreTrainedConfig
+
+from s2s_ft.model.seq2seq import Seq2SeqModel
+
+SUITABLE = "take BERT, RoBERTa, XLM-R, ELECTRA, MiniLM, CamemBERT, ERNIE, EuroBERT or ModernBERT"
+
+
+def masked_lm_class(config: PreTrainedConfig, name: str) -> Any:
+    """The family's class with a masked-LM head.
+
+    Raises:
+        ValueError: It has none, or does not go through transformers' attention interface.
+    """
+    try:
+        family: Any = AutoModelForMaskedLM._model_mapping[type(config)]
+    except KeyError:
+        family = None
+    fault = None
+    if family is None:
+        fault = "have no masked-LM head"
+    elif not family._supports_attention_backend:
+        fault = "do not go through transformers' attention interface"
+    if fault is not None:
+        kind = f"encoders of type '{config.model_type}'"
+        raise ValueError(f"{name}: {kind} cannot be fine-tuned here: they {fault}; {SUITABLE}")
+    return family
+
+
+def check_interface(model: Seq2SeqModel) -> None:
+    """Make sure that every layer's attention really runs by the plan.
+
+    Raises:
+        ValueError: It does not, so the encoder would silently see what it must not.
+    """
+    ids = torch.zeros(1, 2, dtype=torch.long)
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            cache = model.encode(ids, torch.tensor([2]), capacity=1)
+        for layer in range(model.num_layers):
+            cache.source(layer)
+    except (AssertionError, TypeError, AttributeError) as error:
+        kind = f"encoders of type '{model.encoder.config.model_type}'"
+        raise ValueError(f"{kind} do not hand the plan to every layer; {SUITABLE}") from error
+    finally:
+        model.train(training)
