@@ -1,7 +1,9 @@
-"""Beam search as a pure function over a step function: it knows arrays, not models. Greedy search is a beam of 1.
+"""Beam search as a pure function over a step function: it knows arrays, not models. Greedy search
+is a beam of 1.
 
-Notable: the rules are the original's (see `search`), so its hypotheses and traces come back; the stop rule is exact:
-an example leaves the batch as soon as none of its live beams can still win, which changes no result.
+Notable: the rules are the original's (see `search`), so its hypotheses and traces come back; the
+stop rule is exact: an example leaves the batch as soon as none of its live beams can still win,
+which changes no result.
 
 How beams are kept, with two beams (token, back-pointer; `#` is the end token):
 
@@ -32,7 +34,7 @@ class SearchSettings:
         beam_size: Beams per example; 1 is greedy search.
         max_length: Most tokens of a hypothesis, the end token included.
         min_length: Tokens before the end token may come.
-        length_penalty: α; scores are divided by ((5 + length) / 6)^α if above 0.
+        length_penalty: Exponent p; scores are divided by ((5 + length) / 6)^p if above 0.
         ngram_size: No n-gram of this size may come twice; 0 switches it off.
         ignore_ids: Tokens that do not count for n-grams.
         eos_id: The end token.
@@ -85,7 +87,9 @@ class Trace:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search found for one example: hypotheses, best first, and the trace if one was asked for."""
+    """What a search found for one example: hypotheses, best first, and the trace if one was asked
+    for.
+    """
 
     hypotheses: list[Hypothesis]
     trace: Trace | None
@@ -95,7 +99,9 @@ class Stepper(Protocol):
     """What the search needs of a model."""
 
     def step(self, last: Tensor | None) -> Tensor:
-        """Logits or log-probabilities [B, W, V] after `last` [B, W]; None asks for the first token, W = 1."""
+        """Logits or log-probabilities [B, W, V] after `last` [B, W]; None asks for the first
+        token, W = 1.
+        """
 
     def reorder(self, parents: Tensor) -> None:
         """Beams go on from `parents` [B, W'] int64."""
@@ -105,7 +111,7 @@ class Stepper(Protocol):
 
 
 def length_divisor(length: int, length_penalty: float) -> float:
-    """((5 + length) / 6)^α for α > 0, else 1 (Wu et al. 2016, section 7)."""
+    """((5 + length) / 6)^p for p > 0, else 1 (Wu et al. 2016, section 7)."""
     return float(((5.0 + length) / 6.0) ** length_penalty) if length_penalty > 0.0 else 1.0
 
 
@@ -113,10 +119,10 @@ def length_divisor(length: int, length_penalty: float) -> float:
 def search(stepper: Stepper, num_examples: int, settings: SearchSettings) -> list[SearchResult]:
     """Search the best outputs of a batch of examples.
 
-    Per step: log-softmax; constraints; the top tokens of each beam, where a beam that has ended carries `FORBIDDEN`;
-    the top beams of all these. Candidates for the result are all entries that end with the end token, at any step,
-    and all entries of the last step; the first best wins ties. The last step is the first one in which every beam has
-    ended, or the maximum length.
+    Per step: log-softmax; constraints; the top tokens of each beam, where a beam that has ended
+    carries `FORBIDDEN`; the top beams of all these. Candidates for the result are all entries that
+    end with the end token, at any step, and all entries of the last step; the first best wins ties.
+    The last step is the first one in which every beam has ended, or the maximum length.
 
     Args:
         stepper: The model, holding the batch.
@@ -146,7 +152,9 @@ def search(stepper: Stepper, num_examples: int, settings: SearchSettings) -> lis
 
 @dataclass(frozen=True)
 class _Beams:
-    """The beams after a step: totals [B, W] float32, parents [B, W] int64, history [B, W, t] int64, last token last."""
+    """The beams after a step: totals [B, W] float32, parents [B, W] int64, history [B, W, t]
+    int64, last token last.
+    """
 
     totals: Tensor
     parents: Tensor
@@ -162,7 +170,9 @@ class _Beams:
         return _Beams(self.totals[examples], self.parents[examples], self.history[examples])
 
 
-def _next_beams(logits: Tensor, state: _Beams | None, step: int, settings: SearchSettings) -> _Beams:
+def _next_beams(
+    logits: Tensor, state: _Beams | None, step: int, settings: SearchSettings
+) -> _Beams:
     """One step of the search over a batch.
 
     Args:
@@ -172,7 +182,7 @@ def _next_beams(logits: Tensor, state: _Beams | None, step: int, settings: Searc
         settings: What to search for.
     """
     scores = logits.float().log_softmax(dim=-1)
-    examples, beams, vocabulary = scores.shape
+    examples, _, vocabulary = scores.shape
     if state is not None and settings.ngram_size > 0:
         ignored = torch.tensor(settings.ignore_ids, dtype=torch.long, device=scores.device)
         scores = forbid_repeated_ngrams(scores, state.history, settings.ngram_size, ignored)
@@ -226,9 +236,7 @@ class _Record:
         for beam, token in enumerate(tokens):
             if token == eos_id and not was_ended[beam]:
                 self._candidates.append((self._ranked(totals[beam], step), step, beam))
-        self._ended = [
-            token == eos_id or was for token, was in zip(tokens, was_ended, strict=True)
-        ]
+        self._ended = [token == eos_id or was for token, was in zip(tokens, was_ended, strict=True)]
 
     def is_decided(self) -> bool:
         """Whether no later step can change the result.
@@ -246,7 +254,9 @@ class _Record:
         if self._settings.keep_trace or len(self._candidates) < self._settings.num_return:
             return False
         divisor = length_divisor(self._settings.max_length, self._settings.length_penalty)
-        worst_returned = sorted(score for score, _, _ in self._candidates)[-self._settings.num_return]
+        worst_returned = sorted(score for score, _, _ in self._candidates)[
+            -self._settings.num_return
+        ]
         return worst_returned >= max(live) / divisor
 
     def result(self) -> SearchResult:
@@ -257,7 +267,9 @@ class _Record:
             if token != self._settings.eos_id and not self._ended[beam]:
                 candidates.append((self._ranked(self._trace.scores[last][beam], last), last, beam))
         candidates.sort(key=lambda candidate: (-candidate[0], candidate[1], candidate[2]))
-        hypotheses = [self._hypothesis(*candidate) for candidate in candidates[: self._settings.num_return]]
+        hypotheses = [
+            self._hypothesis(*candidate) for candidate in candidates[: self._settings.num_return]
+        ]
         return SearchResult(hypotheses, self._trace if self._settings.keep_trace else None)
 
     def _ranked(self, total: float, step: int) -> float:

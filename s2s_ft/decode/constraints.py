@@ -1,7 +1,8 @@
-"""Constraints on the next token: log-probabilities in, log-probabilities out, on whatever device they are.
+"""Constraints on the next token: log-probabilities in, log-probabilities out, on whatever device
+they are.
 
-Notable: a forbidden token gets `FORBIDDEN` rather than minus infinity, as in the original, so that a beam whose every
-way on is forbidden still goes on instead of vanishing.
+Notable: a forbidden token gets `FORBIDDEN` rather than minus infinity, as in the original, so that
+a beam whose every way on is forbidden still goes on instead of vanishing.
 
 Letters: B examples, W beams, t tokens so far, V vocabulary, n size of an n-gram.
 """
@@ -33,8 +34,8 @@ def forbid_early_end(log_probabilities: Tensor, eos_id: int) -> Tensor:
 def repeated_ngrams(history: Tensor, size: int, ignored: Tensor) -> tuple[Tensor, Tensor]:
     """Tokens that would complete an n-gram the hypothesis already holds.
 
-    With the tail being the last n - 1 tokens, each token that once followed the same tail is forbidden, unless the
-    tail holds an ignored token or the token itself is ignored:
+    With the tail being the last n - 1 tokens, each token that once followed the same tail is
+    forbidden, unless the tail holds an ignored token or the token itself is ignored:
 
         history  a b c a b      n = 3: tail "a b", once followed by c, so c is forbidden
 
@@ -60,7 +61,9 @@ def repeated_ngrams(history: Tensor, size: int, ignored: Tensor) -> tuple[Tensor
     return candidates, forbidden
 
 
-def forbid_repeated_ngrams(log_probabilities: Tensor, history: Tensor, size: int, ignored: Tensor) -> Tensor:
+def forbid_repeated_ngrams(
+    log_probabilities: Tensor, history: Tensor, size: int, ignored: Tensor
+) -> Tensor:
     """Lower every token that would repeat an n-gram by `FORBIDDEN`, once however often it would.
 
     Args:

@@ -1,4 +1,5 @@
-"""Decoding one batch: sources in, hypotheses out. It joins the model's cache, the method's question and the search.
+"""Decoding one batch: sources in, hypotheses out. It joins the model's cache, the method's question
+and the search.
 
 Letters: B examples, S source, W beams, V vocabulary.
 """
@@ -21,6 +22,7 @@ class ModelStepper:
     """The step function of a search over a model (see `beam_search.Stepper`)."""
 
     def __init__(self, model: Seq2SeqModel, method: Method, cache: KeyValueCache) -> None:
+        """Take the model, its method, and the cache that holds the encoded sources."""
         self._model = model
         self._method = method
         self._cache = cache

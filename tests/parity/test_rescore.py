@@ -5,50 +5,36 @@ original accepts it and never uses it, ours does. Where the original's padding l
 best hypothesis, `unpadded` is what it picks without padding, and what counts.
 """
 
-import json
-import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from s2s_ft.decode.beam_search import Trace
 from s2s_ft.decode.rescore import best_sequence
-
-GOLDEN = Path(os.environ.get("S2S_FT_GOLDEN") or Path(__file__).parent / "golden")
-CASES = sorted(path.name for path in GOLDEN.glob("a4_*"))
+from tests.parity.conftest import GOLDEN, cases, read_json
 
 
-def load(path):
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def traces_of(case):
-    inputs, expected = load(GOLDEN / case / "inputs.json"), load(GOLDEN / case / "expected.json")
-    assert len(inputs["traces"]) == len(expected["traces"])
-    searches = {
-        name: load(GOLDEN / name / "expected.json")
-        for name in {t["trace_from"] for t in inputs["traces"]}
-    }
+def traces_of(case: Path) -> Iterator[tuple[dict[str, Any], Trace, list[list[int]]]]:
+    """Where each trace is from, its valid steps, and the sequences that the original picks."""
+    inputs, expected = read_json(case, "inputs"), read_json(case, "expected")
     for origin, answers in zip(inputs["traces"], expected["traces"], strict=True):
-        search = searches[origin["trace_from"]]["runs"][origin["run"]]
+        run = read_json(GOLDEN / origin["trace_from"], "expected")["runs"][origin["run"]]
         source = origin["source"]
-        valid = search["valid_frames"][source]
+        valid = run["valid_frames"][source]
         trace = Trace(
-            scores=search["scores"][source][:valid],
-            ids=search["wids"][source][:valid],
-            parents=search["ptrs"][source][:valid],
+            scores=run["scores"][source][:valid],
+            ids=run["wids"][source][:valid],
+            parents=run["ptrs"][source][:valid],
         )
         yield origin, trace, answers.get("unpadded", answers["padded"])
 
 
-def test_there_are_cases():
-    assert CASES, f"no a4 case in {GOLDEN}"
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_picks_what_the_original_picks(case):
-    combos = load(GOLDEN / case / "inputs.json")["combos"]
-    checked = 0
+@pytest.mark.parametrize("case", cases("a4_"), ids=lambda case: case.name)
+def test_picks_what_the_original_picks(case: Path) -> None:
+    combos = read_json(case, "inputs")["combos"]
+    num_checked = 0
     for origin, trace, answers in traces_of(case):
         for combo, answer in zip(combos, answers, strict=True):
             picked = best_sequence(
@@ -60,5 +46,5 @@ def test_picks_what_the_original_picks(case):
                 expected_length=combo.get("expect"),
             )
             assert picked == answer, (origin, combo)
-            checked += 1
-    assert checked == len(combos) * len(load(GOLDEN / case / "inputs.json")["traces"]) > 0
+            num_checked += 1
+    assert num_checked > 0

@@ -1,0 +1,179 @@
+"""What decodes, and where: the checkpoint's model, its tokenizer, its method, and the device.
+
+Notable: what a checkpoint says of itself is taken from there; a flag only overrides it. The source
+room is a matter of the run, not of the batch: `--max_seq_length` less `--max_tgt_length` tokens,
+special ones included, so that the longest target always has a position behind the longest source.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from glob import glob, has_magic
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from s2s_ft.methods import Method, method_named
+from s2s_ft.model.positions import num_positions
+from s2s_ft.model.pretrained import load_finetuned
+from s2s_ft.model.seq2seq import Seq2SeqModel
+from s2s_ft.options import DecodeOptions
+from s2s_ft.options.decode import DecodeRuntimeOptions
+from s2s_ft.text import TextCodec
+
+logger = logging.getLogger(__name__)
+
+UNKNOWN_SEQUENCE_LENGTH, UNKNOWN_TARGET_LENGTH = 512, 128
+"""The original's defaults, for checkpoints that do not know the lengths of their training."""
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """A checkpoint made ready.
+
+    Attributes:
+        model: on the device, in evaluation mode.
+        codec: its tokenizer.
+        method: its method, with the lengths of this run.
+        tokenizer: folder or hub name that the tokenizer was loaded from.
+        do_lower_case: the casing that it was loaded with; None = as its files say.
+    """
+
+    model: Seq2SeqModel
+    codec: TextCodec
+    method: Method
+    tokenizer: str
+    do_lower_case: bool | None
+
+
+def find_checkpoints(model_path: str) -> list[str]:
+    """The checkpoints that `--model_path` names.
+
+    Returns:
+        The folder or hub id, or every checkpoint folder that fits the pattern, sorted by name.
+
+    Raises:
+        ValueError: a pattern that no checkpoint folder fits.
+    """
+    if Path(model_path).is_dir() or not has_magic(model_path):
+        return [model_path]
+    found = [name for name in sorted(glob(model_path)) if (Path(name) / "config.json").is_file()]
+    if not found:
+        raise ValueError(f"--model_path: no checkpoint folder fits {model_path}")
+    return found
+
+
+def choose_device(options: DecodeRuntimeOptions) -> torch.device:
+    """CUDA where there is one, unless `--no_cuda`.
+
+    Raises:
+        ValueError: `--fp16` on a CPU.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() and not options.no_cuda else "cpu")
+    if options.fp16 and device.type == "cpu":
+        raise ValueError("--fp16 needs a CUDA device; give --bf16 to compute faster on a CPU")
+    return device
+
+
+def autocast(options: DecodeRuntimeOptions, device: torch.device) -> AbstractContextManager[object]:
+    """The context in which the number format of `--fp16` or `--bf16` is used."""
+    if options.fp16 or options.bf16:
+        return torch.autocast(device.type, dtype=torch.float16 if options.fp16 else torch.bfloat16)
+    return nullcontext()
+
+
+def load(name: str, options: DecodeOptions, device: torch.device) -> FineTuned:
+    """Load a checkpoint and settle what its own settings and the flags say.
+
+    Args:
+        name: folder or hub id.
+        options: all options of the run.
+        device: where the model goes.
+
+    Raises:
+        ValueError: the checkpoint or tokenizer cannot be loaded, they do not fit each other, or
+            there is no room for `--max_tgt_length`.
+    """
+    flags = options.model
+    torch.manual_seed(options.runtime.seed)  # only weights that the checkpoint lacks are drawn
+    model = load_finetuned(name, config_path=flags.config_path, cache_dir=flags.cache_dir)
+    tokenizer = flags.tokenizer_name or name
+    lower = True if flags.do_lower_case else model.settings.do_lower_case
+    codec = TextCodec.load(tokenizer, do_lower_case=lower, cache_dir=flags.cache_dir)
+    embeddings = model.encoder.get_input_embeddings()
+    assert isinstance(embeddings, nn.Embedding)
+    codec = codec.with_vocab_size(embeddings.num_embeddings)  # which fails if they do not fit
+    method = method_named(
+        _method_name(model, pos_shift=flags.pos_shift),
+        special=codec.special,
+        max_source_length=_sequence_room(model, options) - _longest_target(model, options),
+        max_target_length=_longest_target(model, options),
+    )
+    model = model.to(device).eval()
+    if options.runtime.fp16:
+        model = model.half()
+    return FineTuned(model, codec, method, tokenizer, lower)
+
+
+def _method_name(model: Seq2SeqModel, *, pos_shift: bool) -> str:
+    own = model.settings.method
+    if pos_shift and own != "causal":
+        logger.warning(
+            "--pos_shift: decoding as causal, though the checkpoint was fine-tuned as %s", own
+        )
+        return "causal"
+    return own
+
+
+def _longest_target(model: Seq2SeqModel, options: DecodeOptions) -> int:
+    """`--max_tgt_length`, or what the checkpoint was fine-tuned with.
+
+    Raises:
+        ValueError: `--min_len` is more than that.
+    """
+    known = model.settings.max_target_length
+    longest = options.search.max_tgt_length or known or UNKNOWN_TARGET_LENGTH
+    if options.search.min_len > longest:
+        raise ValueError(
+            f"--min_len {options.search.min_len} is more than the longest output, {longest} "
+            "tokens: lower it or raise --max_tgt_length"
+        )
+    return longest
+
+
+def _sequence_room(model: Seq2SeqModel, options: DecodeOptions) -> int:
+    """Positions that source and target share.
+
+    `--max_seq_length`, or the lengths of training, or what the model has if that is less.
+
+    Raises:
+        ValueError: no source fits beside the longest target.
+    """
+    longest_target = _longest_target(model, options)
+    known = model.settings.max_source_length
+    wanted = options.data.max_seq_length or (
+        UNKNOWN_SEQUENCE_LENGTH if known is None else known + longest_target
+    )
+    if wanted < longest_target + 3:
+        raise ValueError(
+            f"--max_seq_length {wanted} leaves no room for a source beside outputs of "
+            f"{longest_target} tokens: raise it or lower --max_tgt_length"
+        )
+    available = num_positions(model.encoder)
+    if available is None or available >= wanted:
+        return wanted
+    if available < longest_target + 3:  # [CLS], one token, [SEP]
+        raise ValueError(
+            f"--max_tgt_length {longest_target} leaves no room for a source in --max_seq_length, "
+            f"which is the model's {available} positions at most: give at most {available - 3}"
+        )
+    logger.warning(
+        "--max_seq_length %d is more than the %d positions of the model: using %d",
+        wanted,
+        available,
+        available,
+    )
+    return available

@@ -1,0 +1,285 @@
+"""Pick other outputs from a finished search, without decoding again (`-m s2s_ft.decode.rescore`).
+
+A trace (`traces.py`) holds every hypothesis that the search met. This module ranks them anew, by
+the first of these that is given (s: summed natural-log probability, n: tokens, the end mark
+included):
+
+    --length_penalty p --expect e    s - p |n - e|        a price on the distance from a length
+    --length_penalty p               s + p n              a reward for every token; below 0 a price
+    --alpha a                        s / ((5 + n)/6)^a    the search's own length penalty
+    none of them                     s
+
+Notable: `--min_len` sets shorter hypotheses aside before ranking. The original accepts that flag,
+but only puts it into the name of the output. Importing this module loads no torch, so that `--help`
+answers at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from glob import glob
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from s2s_ft.cli import parse, run
+from s2s_ft.options import flag
+from s2s_ft.options.checks import at_least, finite, not_empty
+
+if TYPE_CHECKING:
+    from s2s_ft.decode.beam_search import Trace
+    from s2s_ft.decode.traces import TraceHeader
+    from s2s_ft.text import TextCodec
+
+logger = logging.getLogger(__name__)
+
+PROGRAM = "python -m s2s_ft.decode.rescore"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RescoreOptions:
+    """Options of the rescoring command."""
+
+    input: str = field(
+        metadata=flag(
+            "Output of a decoding run with --need_score_traces, or its trace; may be a pattern "
+            "such as 'out/*.dev'.",
+            metavar="FILE",
+        )
+    )
+    output_file: str | None = field(
+        default=None,
+        metadata=flag(
+            "File to write; <input>. and the options in short unless given.", metavar="FILE"
+        ),
+    )
+    length_penalty: float | None = field(
+        default=None,
+        metadata=flag(
+            "Added to a score for every token; with --expect, the price of a token too many or few."
+        ),
+    )
+    expect: float | None = field(
+        default=None,
+        metadata=flag("Expected length in tokens, the end mark included; needs --length_penalty."),
+    )
+    alpha: float | None = field(
+        default=None,
+        metadata=flag(
+            "Scores are divided by ((5 + length) / 6) to this power; not beside --length_penalty."
+        ),
+    )
+    min_len: int | None = field(
+        default=None,
+        metadata=flag(
+            "Pass over outputs with fewer tokens, the end mark not counted, if any is longer."
+        ),
+    )
+    tokenizer_name: str | None = field(
+        default=None,
+        metadata=flag("Tokenizer: folder or hub name; the one of the decoding run unless given."),
+    )
+    do_lower_case: bool = field(
+        default=False,
+        metadata=flag("Load the tokenizer as an uncased one; as in the decoding run unless given."),
+    )
+    cache_dir: str | None = field(
+        default=None, metadata=flag("Folder for what is downloaded from the hub.", metavar="DIR")
+    )
+    model_type: str | None = field(default=None, metadata=flag(obsolete=True))
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        not_empty(
+            input=self.input, output_file=self.output_file, tokenizer_name=self.tokenizer_name
+        )
+        finite(length_penalty=self.length_penalty, alpha=self.alpha)
+        at_least(0, expect=self.expect, min_len=self.min_len)
+
+
+def best_sequence(
+    trace: Trace,
+    *,
+    eos_id: int,
+    pad_id: int | None = None,
+    length_penalty: float = 0.0,
+    alpha: float = 0.0,
+    expected_length: float | None = None,
+    min_length: int = 0,
+) -> list[int]:
+    """The hypothesis of a trace that ranks best; of equal ones the first that the search met.
+
+    Args:
+        trace: valid steps only, no padding.
+        eos_id: id of the end mark.
+        pad_id: id of a token that a text is cut at as well, wherever the model generated it.
+        length_penalty: reward for a token, or price of one away from `expected_length`; 0 = off.
+        alpha: exponent of the search's length penalty; only used where `length_penalty` is 0.
+        expected_length: in tokens, the end mark included; only used beside `length_penalty`.
+        min_length: fewest tokens, the end mark not counted. Where no hypothesis is that long, all
+            of them are ranked.
+
+    Returns:
+        Its token ids, the end mark included if it has one; empty for a trace without steps.
+    """
+
+    def rank(entry: tuple[int, int]) -> float:
+        step, beam = entry
+        score, length = trace.scores[step][beam], step + 1
+        if length_penalty and expected_length is not None:
+            return score - length_penalty * abs(length - expected_length)
+        if length_penalty:
+            return score + length_penalty * length
+        return float(score / ((5 + length) / 6) ** alpha)
+
+    entries = list(_hypotheses(trace, eos_id, pad_id))
+    if min_length > 0:
+        long_enough = [
+            entry
+            for entry in entries
+            if text_length(_sequence(trace, *entry), eos_id, pad_id) >= min_length
+        ]
+        entries = long_enough or entries
+    return _sequence(trace, *max(entries, key=rank)) if entries else []
+
+
+def text_length(ids: Sequence[int], eos_id: int, pad_id: int | None) -> int:
+    """Tokens before the first end mark or padding."""
+    return next((index for index, token in enumerate(ids) if token in (eos_id, pad_id)), len(ids))
+
+
+def _hypotheses(trace: Trace, eos_id: int, pad_id: int | None) -> Iterator[tuple[int, int]]:
+    """(step, beam) of every end and of every entry of the last step, as the search met them.
+
+    What continues an ended hypothesis is only there to fill the beam (its score carries -10000) and
+    is left out. The search goes on after a padding token, so what continues that is not.
+    """
+    ends = {eos_id, pad_id}
+    last = next(
+        (step for step, ids in enumerate(trace.ids) if ends.issuperset(ids)), len(trace.ids) - 1
+    )
+    was_ended: list[bool] = []
+    for step in range(last + 1):
+        over = [step > 0 and was_ended[parent] for parent in trace.parents[step]]
+        for beam, token in enumerate(trace.ids[step]):
+            if not over[beam] and (token in ends or step == last):
+                yield step, beam
+        was_ended = [
+            gone or token == eos_id for gone, token in zip(over, trace.ids[step], strict=True)
+        ]
+
+
+def _sequence(trace: Trace, step: int, beam: int) -> list[int]:
+    """The ids that lead to an entry, found by following the parents back."""
+    backwards: list[int] = []
+    for earlier in range(step, -1, -1):
+        backwards.append(trace.ids[earlier][beam])
+        beam = trace.parents[earlier][beam]
+    return backwards[::-1]
+
+
+def rescore(options: RescoreOptions) -> int:
+    """Rescore every trace that `--input` names and write one line of text an example.
+
+    Raises:
+        ValueError: no trace is found, one is damaged, or its tokenizer does not fit.
+    """
+    _warn_of_idle_options(options)
+    outputs = _traced_outputs(options.input)
+    if options.output_file and len(outputs) > 1:
+        raise ValueError(
+            f"--output_file: one file cannot hold the {len(outputs)} outputs that --input names"
+        )
+    for output, trace_path in outputs:
+        _rescore_file(
+            trace_path, Path(options.output_file or output + "." + _short_name(options)), options
+        )
+    return 0
+
+
+def _rescore_file(trace_path: Path, output_path: Path, options: RescoreOptions) -> None:
+    from s2s_ft.decode.outputs import one_line, write_lines
+    from s2s_ft.decode.traces import read_header, read_traces
+    from s2s_ft.text import collapse_repeated_punctuation
+
+    header = read_header(trace_path)
+    codec = _codec(header, options, trace_path)
+    lines, short = [], 0
+    for trace in read_traces(trace_path):
+        ids = best_sequence(
+            trace,
+            eos_id=header.eos_id,
+            pad_id=header.pad_id,
+            length_penalty=options.length_penalty or 0.0,
+            alpha=options.alpha or 0.0,
+            expected_length=options.expect or None,
+            min_length=options.min_len or 0,
+        )
+        is_short = text_length(ids, header.eos_id, header.pad_id) < (options.min_len or 0)
+        short += is_short and bool(trace.ids)
+        words = collapse_repeated_punctuation(codec.decode(ids).split(" "))
+        lines.append(one_line(" ".join(words)))
+    write_lines(output_path, lines)
+    if short:
+        logger.warning(
+            "%d examples have no hypothesis of --min_len %d tokens", short, options.min_len or 0
+        )
+    logger.info("%d examples of %s rescored to %s", len(lines), trace_path, output_path)
+
+
+def _codec(header: TraceHeader, options: RescoreOptions, trace_path: Path) -> TextCodec:
+    from s2s_ft.text import TextCodec
+
+    name = options.tokenizer_name or header.tokenizer
+    lower = True if options.do_lower_case else header.do_lower_case
+    codec = TextCodec.load(name, do_lower_case=lower, cache_dir=options.cache_dir)
+    if codec.special.sep != header.eos_id:
+        raise ValueError(
+            f"--tokenizer_name: {name} ends a text with id {codec.special.sep}, the model behind "
+            f"{trace_path} with {header.eos_id}; name the tokenizer of that model"
+        )
+    return codec
+
+
+def _traced_outputs(pattern: str) -> list[tuple[str, Path]]:
+    """(output file, trace file) of every output that `--input` names and that has a trace."""
+    from s2s_ft.decode.traces import TRACE_SUFFIX
+
+    names = [pattern, *sorted(glob(pattern))]
+    outputs = dict.fromkeys(name.removesuffix(TRACE_SUFFIX) for name in names)
+    traced = [(name, Path(name + TRACE_SUFFIX)) for name in outputs]
+    found = [(name, path) for name, path in traced if path.is_file()]
+    if not found:
+        raise ValueError(
+            f"--input: no trace file {pattern}{TRACE_SUFFIX}; decode with --need_score_traces first"
+        )
+    return found
+
+
+def _short_name(options: RescoreOptions) -> str:
+    parts = [
+        ("lenp", options.length_penalty),
+        ("exp", options.expect),
+        ("alp", options.alpha),
+        ("minl", options.min_len),
+    ]
+    return "".join(f"{name}{value}" for name, value in parts if value) or "rescored"
+
+
+def _warn_of_idle_options(options: RescoreOptions) -> None:
+    if options.expect and not options.length_penalty:
+        logger.warning("--expect has no effect without --length_penalty")
+    if options.alpha and options.length_penalty:
+        logger.warning("--alpha has no effect beside --length_penalty")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line and rescore; returns the exit code."""
+    return rescore(
+        parse(RescoreOptions, argv, PROGRAM, "Pick new outputs from the traces of a search.")
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(main))
