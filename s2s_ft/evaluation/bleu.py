@@ -1,0 +1,102 @@
+"""BLEU and chrF through sacrebleu, with sacrebleu's own signatures.
+
+Notable: intervals come from resampling each example's counts of matching n-grams, which sacrebleu
+sums up itself for its corpus scores; nothing is tokenised twice. sacrebleu's own bootstrap
+draws from the same counts, but gives mean and half-width only and holds all resamples in
+memory.
+
+Letters: N examples, R resamples, S statistics of an example.
+"""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from sacrebleu.metrics.base import Metric
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
+
+from s2s_ft.cli import EnvironmentFault
+from s2s_ft.evaluation.bootstrap import Estimate, percentile_interval, resampled_totals
+from s2s_ft.evaluation.options import ScoringOptions
+from s2s_ft.evaluation.scores import Score
+from s2s_ft.evaluation.sentences import plain_lines
+from s2s_ft.evaluation.words import CONTINUOUS
+
+# From this share of a script among the letters of the references on, its rules are taken.
+# Technical text in Chinese or Japanese is full of Latin names, and each of those has several
+# letters for one character.
+_SCRIPT_SHARE = 0.3
+_HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+_HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\uac00-\ud7ff]")
+
+
+def bleu_tokenizer_for(references: Sequence[str]) -> str:
+    """Choose sacrebleu's tokenizer by the script of the references.
+
+    Returns:
+        ``zh`` for Chinese; ``char`` for Japanese, Korean, Thai and other scripts without spaces;
+        ``13a`` for everything else.
+    """
+    text = "".join(references)
+    num_han = len(_HAN.findall(text))
+    by_character = len(CONTINUOUS.findall(text)) + len(_HANGUL.findall(text))
+    if by_character <= _SCRIPT_SHARE * sum(character.isalpha() for character in text):
+        return "13a"
+    # Chinese has next to no Kana; Japanese has more Kana than Han.
+    return "zh" if num_han > 0.9 * by_character else "char"
+
+
+def score_bleu_and_chrf(
+    predictions: Sequence[str], references: Sequence[str], scoring: ScoringOptions
+) -> tuple[Score, Score]:
+    """Corpus BLEU and chrF with intervals and signatures.
+
+    Args:
+        predictions: N texts.
+        references: N texts, in the same order.
+        scoring: Tokenizer, case and resampling.
+
+    Raises:
+        EnvironmentFault: The tokenizer asked for needs a package that is not installed.
+    """
+    hypotheses = [plain_lines(text).replace("\n", " ") for text in predictions]
+    targets = [plain_lines(text).replace("\n", " ") for text in references]
+    bleu = _bleu(scoring, targets)
+    chrf = CHRF(lowercase=scoring.lowercase)
+    return (
+        Score("bleu", "BLEU", *_estimate(bleu, hypotheses, targets, scoring)),
+        Score("chrf", "chrF2", *_estimate(chrf, hypotheses, targets, scoring)),
+    )
+
+
+def _bleu(scoring: ScoringOptions, references: Sequence[str]) -> BLEU:
+    name = scoring.bleu_tokenizer
+    tokenizer = bleu_tokenizer_for(references) if name == "auto" else name
+    try:
+        # `force` only silences a hint at texts with a space before full stops, as BERT's have.
+        return BLEU(lowercase=scoring.lowercase, tokenize=tokenizer, force=True)
+    except (ImportError, RuntimeError) as error:
+        extra = f"sacrebleu[{tokenizer.split('-')[0]}]"
+        raise EnvironmentFault(
+            f"--bleu_tokenizer {tokenizer} needs a package that is missing: "
+            f"run `pip install '{extra}'` or choose another tokenizer"
+        ) from error
+
+
+def _estimate(
+    metric: Metric, hypotheses: list[str], references: list[str], scoring: ScoringOptions
+) -> tuple[Estimate, str]:
+    # sacrebleu has no public way to the statistics; its own significance tests take this one.
+    statistics = metric._extract_corpus_statistics(hypotheses, [references])
+    value = metric._aggregate_and_compute(statistics).score
+    totals = resampled_totals(
+        np.asarray(statistics, dtype=np.float64),
+        num_bootstrap=scoring.num_bootstrap,
+        seed=scoring.seed,
+    )
+    samples = [metric._compute_score_from_stats(row).score for row in totals.astype(int).tolist()]
+    # The signature tells of the resampling where these two are set.
+    metric.n_bootstrap, metric.seed = scoring.num_bootstrap, str(scoring.seed)
+    low, high = percentile_interval(np.asarray(samples))
+    return Estimate(float(value), low, high), metric.get_signature().format()

@@ -1,0 +1,128 @@
+"""Flags of `python -m s2s_ft.evaluation`, in groups (standard library only)."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from s2s_ft.options import flag
+from s2s_ft.options.checks import at_least, not_empty
+
+RougeTokenizer = Literal["unicode", "default"]
+BleuTokenizer = Literal["auto", "13a", "intl", "zh", "char", "none", "ja-mecab", "ko-mecab"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputOptions:
+    """Which files are compared, and where the scores go."""
+
+    pred: str = field(
+        metadata=flag(
+            "Predictions: plain text, one line an example, or JSON lines with `hypotheses`, "
+            "`pred` or `text`, as decoding writes them; may be gzipped (.gz)."
+        )
+    )
+    gold: str = field(
+        metadata=flag(
+            "References: plain text, one line an example, or JSON lines such as the test file "
+            "of the data set; may be gzipped (.gz)."
+        )
+    )
+    target_key: str = field(
+        default="tgt", metadata=flag("Key of the reference in a file of JSON lines.")
+    )
+    output_file: str | None = field(
+        default=None,
+        metadata=flag(
+            "JSON file for the scores, intervals and signatures; default `<pred>.scores.json`."
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        not_empty(pred=self.pred, gold=self.gold, target_key=self.target_key)
+        not_empty(output_file=self.output_file)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringOptions:
+    """How text is cut into words, and how intervals are drawn."""
+
+    no_stemmer: bool = field(
+        default=False,
+        metadata=flag("ROUGE: compare English words as they are, without Porter's stemmer."),
+    )
+    tokenizer: RougeTokenizer = field(
+        default="unicode",
+        metadata=flag(
+            "ROUGE: unicode keeps letters and digits of every script and agrees with rouge-score "
+            "on ASCII text; default is rouge-score's own, which drops all but a-z and 0-9."
+        ),
+    )
+    bleu_tokenizer: BleuTokenizer = field(
+        default="auto",
+        metadata=flag(
+            "BLEU: sacrebleu's tokenizer; auto is 13a, or zh or char for references in Korean or a "
+            "script without spaces. ja-mecab and ko-mecab need sacrebleu's extras ja and ko."
+        ),
+    )
+    lowercase: bool = field(
+        default=False, metadata=flag("BLEU and chrF: ignore case. ROUGE always does.")
+    )
+    num_bootstrap: int = field(
+        default=1000, metadata=flag("Resamples of the examples behind each 95 % interval.")
+    )
+    seed: int = field(default=42, metadata=flag("Seed of the resamples."))
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        at_least(1, num_bootstrap=self.num_bootstrap)
+        at_least(0, seed=self.seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonOptions:
+    """What is shown beside the scores."""
+
+    baselines: bool = field(
+        default=False,
+        metadata=flag(
+            "Score the first sentence of the source too and, with --dev_file, its first k words."
+        ),
+    )
+    source_file: str | None = field(
+        default=None,
+        metadata=flag(
+            "Sources of --gold's rows, for --baselines and --examples: JSON lines or plain text; "
+            "default: --gold itself where it has them."
+        ),
+    )
+    source_key: str = field(
+        default="src", metadata=flag("Key of the source in a file of JSON lines.")
+    )
+    dev_file: str | None = field(
+        default=None,
+        metadata=flag(
+            "JSON lines with source and target, on which the best k from 1 to 60 is chosen."
+        ),
+    )
+    examples: int = field(
+        default=0,
+        metadata=flag("Print this many rows (source, generated, reference), evenly over the file."),
+    )
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        not_empty(source_file=self.source_file, source_key=self.source_key, dev_file=self.dev_file)
+        at_least(0, examples=self.examples)
+        if self.dev_file is not None and not self.baselines:
+            raise ValueError(
+                "--dev_file serves the baselines: give --baselines too or leave it out"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions:
+    """All options of an evaluation."""
+
+    files: InputOptions
+    scoring: ScoringOptions
+    comparison: ComparisonOptions
