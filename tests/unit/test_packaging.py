@@ -1,0 +1,117 @@
+"""What is shipped: package metadata, requirements, console scripts and the sample of data."""
+
+import ast
+import gzip
+import importlib
+import json
+import re
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import s2s_ft
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # pytest brings it where the standard library has none
+
+REPOSITORY = Path(__file__).parents[2]
+SAMPLE = REPOSITORY / "examples" / "debsum"
+NAME_OF_IMPORT = {"yaml": "pyyaml"}  # where a distribution is called otherwise than its package
+
+
+def requirement_lines(path: str) -> list[Requirement]:
+    lines = (REPOSITORY / path).read_text(encoding="utf-8").splitlines()
+    return [Requirement(line) for line in lines if line.strip() and not line.startswith("#")]
+
+
+def project() -> dict[str, Any]:
+    text = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    parsed: dict[str, Any] = tomllib.loads(text)
+    return parsed
+
+
+def sample(split: str) -> list[dict[str, str]]:
+    with gzip.open(SAMPLE / f"{split}.jsonl.gz", "rt", encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def imported_packages(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names.add(node.module or "")
+    return {name.split(".")[0] for name in names}
+
+
+def test_every_requirement_has_a_floor_and_is_met_here() -> None:
+    for requirement in requirement_lines("requirements.txt"):
+        assert any(each.operator == ">=" for each in requirement.specifier), requirement
+        assert requirement.specifier.contains(metadata.version(requirement.name)), requirement
+
+
+def test_constraints_lie_within_the_requirements() -> None:
+    ranges = {each.name: each.specifier for each in requirement_lines("requirements.txt")}
+    for constraint in requirement_lines("scripts/constraints-cpu.txt"):
+        (pin,) = constraint.specifier
+        assert pin.operator == "=="
+        assert ranges[constraint.name].contains(pin.version)
+
+
+def test_everything_imported_is_required() -> None:
+    files = [*(REPOSITORY / "s2s_ft").rglob("*.py"), *REPOSITORY.glob("*_seq2seq.py")]
+    imported = set().union(*map(imported_packages, files)) - {"s2s_ft", "__future__"}
+    third_party = imported - set(sys.stdlib_module_names)
+    required = {canonicalize_name(each.name) for each in requirement_lines("requirements.txt")}
+    names = {canonicalize_name(NAME_OF_IMPORT.get(name, name)) for name in third_party}
+    assert names <= required
+
+
+def test_the_other_apex_is_never_installed() -> None:
+    assert all(each.name != "apex" for each in requirement_lines("requirements.txt"))
+    for path in [*REPOSITORY.glob("scripts/*.sh"), *REPOSITORY.glob("*.md")]:
+        assert not re.search(r"pip3? install [^\n]*\bapex\b", path.read_text(encoding="utf-8")), (
+            path
+        )
+
+
+@pytest.mark.parametrize("command", ["s2s-train", "s2s-decode", "s2s-evaluate", "s2s-rescore"])
+def test_console_scripts_lead_to_functions(command: str) -> None:
+    module, _, function = project()["project"]["scripts"][command].partition(":")
+    assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_metadata_comes_from_one_place() -> None:
+    content = project()
+    assert sorted(content["project"]["dynamic"]) == ["dependencies", "version"]
+    dynamic = content["tool"]["setuptools"]["dynamic"]
+    assert dynamic["version"] == {"attr": "s2s_ft.__version__"}
+    assert dynamic["dependencies"] == {"file": ["requirements.txt"]}
+    assert re.fullmatch(r"\d+\.\d+\.\d+", s2s_ft.__version__)
+    assert "requirements.txt" in (REPOSITORY / "MANIFEST.in").read_text(encoding="utf-8")
+    assert len((REPOSITORY / "setup.py").read_text(encoding="utf-8").splitlines()) == 1
+
+
+@pytest.mark.parametrize(("split", "count"), [("train", 24015), ("dev", 200), ("test", 200)])
+def test_sample_rows_are_whole(split: str, count: int) -> None:
+    rows = sample(split)
+    assert len(rows) == count
+    for row in rows:
+        assert sorted(row) == ["id", "src", "tgt"]
+        assert all(value.strip() and "\n" not in value for value in row.values())
+
+
+def test_sample_splits_share_no_row_and_are_small() -> None:
+    texts = {split: {row["src"] for row in sample(split)} for split in ("train", "dev", "test")}
+    assert not texts["train"] & texts["dev"]
+    assert not texts["train"] & texts["test"]
+    assert not texts["dev"] & texts["test"]
+    assert sum(path.stat().st_size for path in SAMPLE.iterdir()) < 5_000_000
