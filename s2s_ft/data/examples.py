@@ -104,6 +104,18 @@ def read_examples(
         raise ValueError(f"{file}: the file holds no rows; give one JSON object per line")
 
 
+def require_file(path: str | Path) -> None:
+    """Make sure that there is a data file, before anything slow is done.
+
+    Raises:
+        ValueError: There is none, or it is a folder.
+    """
+    if not Path(path).exists():
+        raise ValueError(f"{path}: no such file; check --train_file or --input_file")
+    if Path(path).is_dir():
+        raise ValueError(f"{path}: is a folder; name the JSON-lines file itself")
+
+
 @contextmanager
 def open_data(path: str | Path) -> Iterator[IO[bytes]]:
     """Opens a data file for reading bytes, unpacked if it is gzip.
@@ -118,10 +130,7 @@ def open_data(path: str | Path) -> Iterator[IO[bytes]]:
         ValueError: There is no such file, it is a folder, or its gzip data is damaged.
         OSError: It cannot be opened or read.
     """
-    if not Path(path).exists():
-        raise ValueError(f"{path}: no such file; check --train_file or --input_file")
-    if Path(path).is_dir():
-        raise ValueError(f"{path}: is a folder; name the JSON-lines file itself")
+    require_file(path)
     with open(path, "rb") as packed:
         if packed.peek(len(GZIP_MAGIC))[: len(GZIP_MAGIC)] != GZIP_MAGIC:
             yield packed

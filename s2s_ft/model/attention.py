@@ -71,9 +71,11 @@ class AttentionPlan(ABC):
     Attributes:
         read_rows: [N] int64 rows of the flattened [B * L] output that the head reads, or None for
             all.
+        narrowed_layer: Layer of which only these rows are used, None where there is none.
     """
 
     read_rows: Tensor | None = None
+    narrowed_layer: int | None = None
 
     @abstractmethod
     def attend(
@@ -271,9 +273,13 @@ class FullPass(AttentionPlan):
         """Source rows over source keys, all other rows over all keys."""
         size = self._source_size
         source_bias, rest_bias = self._bias(call.window)
-        source = attention(
-            query[:, :, :size], key[:, :, :size], value[:, :, :size], source_bias, call
-        )
+        source_query = query[:, :, :size]
+        if layer == self.narrowed_layer:  # its source rows give keys and values and are not read
+            source = torch.zeros_like(source_query)
+        else:
+            source = attention(
+                source_query, key[:, :, :size], value[:, :, :size], source_bias, call
+            )
         rest = attention(query[:, :, size:], key, value, rest_bias, call)
         return torch.cat([source, rest], dim=2)
 

@@ -174,6 +174,8 @@ class EncodePass(AttentionPlan):
     ) -> Tensor:
         """Source over source; the layer's keys and values go into the cache."""
         self._cache.store_source(layer, key, value)
+        if layer == self.narrowed_layer:  # nobody reads what the source would say
+            return torch.zeros_like(query)
         if call.window not in self._biases:
             positions = self._cache.source_positions
             self._biases[call.window] = distance_bias(

@@ -24,6 +24,7 @@ from s2s_ft.model.attention import AttentionPlan, FullPass
 from s2s_ft.model.cache import EncodePass, KeyValueCache, StepPass
 from s2s_ft.model.loss import smoothed_loss
 from s2s_ft.model.positions import RelativePositionBias, position_offset
+from s2s_ft.model.rows import leave_out_unread_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +88,7 @@ class Seq2SeqModel(nn.Module):
             )
         self._position_offset = position_offset(encoder)
         self._num_token_types = _num_token_types(encoder)
-        encoder.base_model.register_forward_hook(_pick_read_rows, with_kwargs=True)
+        self._narrowed_layer = leave_out_unread_rows(encoder)
 
     @property
     def device(self) -> torch.device:
@@ -174,6 +175,7 @@ class Seq2SeqModel(nn.Module):
         self, ids: Tensor, positions: Tensor, types: Tensor | None, plan: AttentionPlan
     ) -> Tensor:
         """[N, V] logits of the rows the plan reads."""
+        plan.narrowed_layer = None if plan.read_rows is None else self._narrowed_layer
         keywords: dict[str, Any] = {"attention_plan": plan}
         if types is not None:
             keywords["token_type_ids"] = types
@@ -182,21 +184,6 @@ class Seq2SeqModel(nn.Module):
         )
         logits: Tensor = output.logits
         return logits.squeeze(0)
-
-
-def _pick_read_rows(
-    _body: nn.Module, _arguments: Any, keywords: dict[str, Any], output: Any
-) -> Any:
-    """Hook on the encoder's body: hand only the rows that are read to the head, as [1, N,
-    hidden].
-    """
-    plan = keywords.get("attention_plan")
-    if plan is not None and plan.read_rows is not None:
-        hidden = output.last_hidden_state
-        output["last_hidden_state"] = hidden.reshape(-1, hidden.shape[-1])[
-            plan.read_rows
-        ].unsqueeze(0)
-    return output
 
 
 def _num_token_types(encoder: PreTrainedModel) -> int:

@@ -280,8 +280,8 @@ def test_source_and_target_fit_the_positions_of_the_model(monkeypatch, positions
 def test_a_target_that_leaves_no_position_for_a_source_is_refused(monkeypatch):
     monkeypatch.setattr(loading, "num_positions", lambda encoder: 10)
     flags = {"model_path": "m", "input_file": "i", "max_tgt_length": 8}
+    model = SimpleNamespace(encoder=None, settings=Seq2SeqSettings())
     with pytest.raises(ValueError, match=r"--max_tgt_length 8 .* --max_seq_length.* at most 7"):
-        model = SimpleNamespace(encoder=None, settings=Seq2SeqSettings())
         loading._sequence_room(model, build(DecodeOptions, flags))
 
 

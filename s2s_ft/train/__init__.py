@@ -1,0 +1,1 @@
+"""A training run: schedule, optimizer, precision, loop, checkpoints, logs; `run.train` tells it."""
