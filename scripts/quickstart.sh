@@ -4,22 +4,25 @@ set -euo pipefail
 # shellcheck source=scripts/environment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
-# What decides time and quality. Where nothing multiplies in bf16, fewer examples keep the training under ten minutes.
-train_examples=20000
-train_examples_fp32=12000
-learning_rate=5e-4
+# What decides time and quality. Ten minutes are one pass over half of the sample, so beyond the masks that are predicted
+# nothing is corrupted and nothing dropped out; the length penalty was chosen on the development set. Where nothing
+# multiplies in bf16, fewer examples keep the training under ten minutes.
+train_examples=11500
+train_examples_fp32=5000
+learning_rate=4e-4
 warmup_steps=100
-batch_size=16
-max_source=192
+batch_size=8
+target_mask_prob=0
+max_source=96
 max_target=32
 beam_size=5
+length_penalty=1.0
 test_rows=200
 # The same for --tiny, which is to take less than a minute.
-tiny_examples=480
-tiny_examples_fp32=240
+tiny_examples=320
+tiny_examples_fp32=160
 tiny_warmup_steps=5
-tiny_batch_size=8
-tiny_test_rows=40
+tiny_test_rows=24
 
 model=${MODEL:-}
 tiny=""
@@ -98,6 +101,7 @@ train() {
         --num_warmup_steps "$warmup_steps" \
         --max_source_seq_length "$max_source" \
         --max_target_seq_length "$max_target" \
+        --target_mask_prob "$target_mask_prob" \
         --dropout 0 \
         --save_steps 500 \
         --logging_steps 100 \
@@ -109,9 +113,8 @@ decode() {
         --model_path "$(printf '%s\n' "$output"/model/ckpt-* | sort -V | tail -n 1)" \
         --input_file "$test_file" \
         --output_file "$output/test.txt" \
-        --max_tgt_length "$max_target" \
-        --max_seq_length $((max_source + max_target)) \
         --beam_size "$beam_size" \
+        --length_penalty "$length_penalty" \
         --batch_size 16
 }
 
@@ -151,7 +154,6 @@ fi
 if [[ -n $tiny ]]; then
     train_examples=$tiny_examples
     warmup_steps=$tiny_warmup_steps
-    batch_size=$tiny_batch_size
     test_rows=$tiny_test_rows
 fi
 
