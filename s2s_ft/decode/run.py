@@ -24,6 +24,7 @@ from s2s_ft.decode.outputs import OrderedLines, Writer
 from s2s_ft.decode.session import generate
 from s2s_ft.decode.sources import Sources, read_sources
 from s2s_ft.decode.traces import TRACE_SUFFIX, TraceHeader, header_line
+from s2s_ft.model.memory import keep_freed_memory
 from s2s_ft.model.precision import fast_float32_matmul
 from s2s_ft.options import DecodeOptions
 from s2s_ft.text import TextCodec
@@ -49,6 +50,7 @@ def decode(options: DecodeOptions) -> int:
             "checkpoints that --model_path names"
         )
     if device.type == "cpu":
+        keep_freed_memory()
         fast_float32_matmul()
     for name in checkpoints:
         _decode_with(name, options, device)

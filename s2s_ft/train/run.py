@@ -25,6 +25,7 @@ from s2s_ft.data.examples import require_file
 from s2s_ft.data.features import FeatureStore, build_or_open, length_report
 from s2s_ft.methods import Corruption, Method, method_named
 from s2s_ft.model import pretrained
+from s2s_ft.model.memory import keep_freed_memory
 from s2s_ft.model.precision import fast_float32_matmul
 from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.options import TrainOptions, as_dict
@@ -157,6 +158,7 @@ def _choose_arithmetic(options: TrainOptions) -> Precision:
             "training on %s (%s), %s", device, torch.cuda.get_device_name(device), precision.name
         )
     else:
+        keep_freed_memory()
         products = fast_float32_matmul()
         threads = torch.get_num_threads()
         logger.info(

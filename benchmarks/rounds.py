@@ -1,0 +1,125 @@
+"""Fair timing on a noisy machine: each contestant lives in a process of its own, and they take
+turns.
+
+Notable: only one contestant runs at a time, on one thread; a round times each of them once, so that
+slow minutes of the machine hit all alike, and figures are medians over rounds with the ratio taken
+round by round. Each process's peak memory is its own.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import platform
+import resource
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+Round = Callable[[], dict[str, Any]]
+"""Does one round of work; returns figures, `examples` among them, that are the same in every
+round.
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured of one contestant: examples a second (median and all rounds), peak memory,
+    other figures.
+    """
+
+    name: str
+    rate: float
+    rates: list[float]
+    peak_mib: float
+    figures: dict[str, Any]
+
+
+def measure(contestants: Mapping[str, Callable[[], Round]], rounds: int) -> list[Row]:
+    """Time every contestant `rounds` times, in turns.
+
+    Args:
+        contestants: Name -> a picklable function that prepares (and warms up) and returns its
+            round.
+        rounds: Times each of them runs.
+    """
+    os.environ["OMP_NUM_THREADS"] = "1"
+    context = multiprocessing.get_context("spawn")
+    pipes: dict[str, Connection] = {}
+    processes = []
+    for name, prepare in contestants.items():
+        pipes[name], theirs = context.Pipe()
+        processes.append(context.Process(target=_work, args=(prepare, theirs), daemon=True))
+        processes[-1].start()
+        pipes[name].recv()  # prepared and warm, before the next one starts to prepare
+    answers: dict[str, list[dict[str, Any]]] = {name: [] for name in contestants}
+    for _ in range(rounds):
+        for name, pipe in pipes.items():
+            pipe.send("go")
+            answers[name].append(pipe.recv())
+    return [_row(name, answers[name]) for name in contestants]
+
+
+def _work(prepare: Callable[[], Round], pipe: Connection) -> None:
+    """A contestant's process."""
+    import torch
+
+    torch.set_num_threads(1)
+    run = prepare()
+    pipe.send("ready")
+    while True:
+        pipe.recv()
+        start = time.perf_counter()
+        figures = run()
+        seconds = time.perf_counter() - start
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        pipe.send({"seconds": seconds, "peak_mib": peak, "figures": figures})
+
+
+def _row(name: str, answers: list[dict[str, Any]]) -> Row:
+    figures = answers[-1]["figures"]
+    rates = [figures["examples"] / answer["seconds"] for answer in answers]
+    peak = max(answer["peak_mib"] for answer in answers)
+    return Row(name, statistics.median(rates), rates, peak, figures)
+
+
+def ratio(row: Row, base: Row) -> float:
+    """How many times as fast as `base`: the median over rounds of the ratio within the round."""
+    return statistics.median(a / b for a, b in zip(row.rates, base.rates, strict=True))
+
+
+def machine() -> dict[str, str]:
+    """What the figures were measured on."""
+    processor = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            processor = line.split(":")[1].strip()
+            break
+    packages = {name: version(name) for name in ("torch", "transformers")}
+    return {"processor": processor, "python": platform.python_version(), "threads": "1", **packages}
+
+
+def write_report(name: str, rows: list[dict[str, Any]], **facts: Any) -> None:
+    """Write `benchmarks/results/<name>.json` and print the rows as a table."""
+    path = Path(__file__).parent / "results" / f"{name}.json"
+    path.parent.mkdir(exist_ok=True)
+    report = {"machine": machine(), **facts, "rows": rows}
+    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    columns = list(rows[0])
+    cells = [columns, *[[_cell(row.get(column)) for column in columns] for row in rows]]
+    widths = [max(len(line[number]) for line in cells) for number in range(len(columns))]
+    for line in cells:
+        print(
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        )
+    print(f"written to {path}")
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
