@@ -32,8 +32,8 @@ from s2s_ft.data.batches import epoch_batches, example_generator
 from s2s_ft.data.examples import read_examples
 from s2s_ft.layout import Batch, Corrupted
 from s2s_ft.methods import PseudoMask
-from s2s_ft.model.attention import visible
 from s2s_ft.model.memory import keep_freed_memory
+from s2s_ft.model.pattern import visible
 from s2s_ft.model.precision import fast_float32_matmul
 from s2s_ft.model.pretrained import load_for_training
 from s2s_ft.model.seq2seq import Seq2SeqModel

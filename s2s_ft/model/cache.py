@@ -27,9 +27,9 @@ from s2s_ft.model.attention import (
     AttentionCall,
     AttentionPlan,
     attention,
-    distance_bias,
     shared_heads,
 )
+from s2s_ft.model.pattern import distance_bias
 from s2s_ft.model.positions import RelativePositionBias
 
 

@@ -41,7 +41,9 @@ def smoothed_loss(logits: Tensor, labels: Tensor, label_smoothing: float) -> Ten
     """
     if label_smoothing == 0.0:
         return F.cross_entropy(logits.float(), labels, reduction="sum")
-    loss: Tensor = _SmoothedLoss.apply(logits, labels, label_smoothing)
+    loss: Tensor = _SmoothedLoss.apply(  # type: ignore[no-untyped-call]
+        logits, labels, label_smoothing
+    )
     return loss
 
 

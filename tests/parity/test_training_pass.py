@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from s2s_ft.layout import Batch
-from s2s_ft.model.attention import visible
+from s2s_ft.model.pattern import visible
 from s2s_ft.model.seq2seq import Seq2SeqModel
 from tests.parity.conftest import (
     METHOD_OF_WAY,

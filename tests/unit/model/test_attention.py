@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from s2s_ft.layout import Batch, Corrupted, lay_out
-from s2s_ft.model.attention import AttentionCall, attention, distance_bias, visible
+from s2s_ft.model.attention import AttentionCall, attention
+from s2s_ft.model.pattern import distance_bias, visible
 from s2s_ft.model.pretrained import load_finetuned
 
 
