@@ -63,6 +63,10 @@ def measure(contestants: Mapping[str, Callable[[], Round]], rounds: int) -> list
         for name, pipe in pipes.items():
             pipe.send("go")
             answers[name].append(pipe.recv())
+    for pipe in pipes.values():
+        pipe.send("stop")
+    for process in processes:
+        process.join()
     return [_row(name, answers[name]) for name in contestants]
 
 
@@ -73,8 +77,7 @@ def _work(prepare: Callable[[], Round], pipe: Connection) -> None:
     torch.set_num_threads(1)
     run = prepare()
     pipe.send("ready")
-    while True:
-        pipe.recv()
+    while pipe.recv() == "go":
         start = time.perf_counter()
         figures = run()
         seconds = time.perf_counter() - start
