@@ -79,7 +79,7 @@ def commands_in(text: str) -> Iterator[list[str]]:
 
 def code_blocks(path: Path) -> str:
     text = path.read_text(encoding="utf-8")
-    return "\n".join(re.findall(r"^```(?:bash|sh|shell|console)?\n(.*?)^```", text, re.M | re.S))
+    return "\n".join(re.findall(r"^```(?:bash|sh|shell|console)\n(.*?)^```", text, re.M | re.S))
 
 
 @pytest.fixture
