@@ -19,6 +19,13 @@ def at_least(minimum: int, /, **values: float | None) -> None:
             raise ValueError(f"--{name} is {value}: give a number of at least {minimum}")
 
 
+def at_most(maximum: int, /, **values: float | None) -> None:
+    """Refuse numbers above `maximum`."""
+    for name, value in values.items():
+        if value is not None and not value <= maximum:
+            raise ValueError(f"--{name} is {value}: give a number of at most {maximum}")
+
+
 def more_than(bound: int, /, **values: float | None) -> None:
     """Refuse numbers that are not above `bound`."""
     for name, value in values.items():

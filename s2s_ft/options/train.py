@@ -6,17 +6,14 @@ same. A function takes the group it needs, never all of them.
 
 from dataclasses import dataclass, field
 
-from s2s_ft.options.checks import (
-    at_least,
-    at_most_one_of,
-    finite,
-    more_than,
-    not_empty,
-    probability,
-    share_below_one,
-)
+from s2s_ft.options.adapter import AdapterOptions
+from s2s_ft.options.checks import at_least, not_empty, probability
+from s2s_ft.options.combinations import check_combinations
 from s2s_ft.options.flags import flag
 from s2s_ft.options.model import ModelOptions
+from s2s_ft.options.optimization import OptimizationOptions
+from s2s_ft.options.runtime import RuntimeOptions
+from s2s_ft.options.validation import ValidationOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,68 +100,6 @@ class CorruptionOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptimizationOptions:
-    """AdamW, its schedule and the loss."""
-
-    per_gpu_train_batch_size: int = field(
-        default=8, metadata=flag("Examples per device and forward pass.")
-    )
-    gradient_accumulation_steps: int = field(default=1, metadata=flag("Forward passes per update."))
-    learning_rate: float = field(default=5e-5, metadata=flag("Peak learning rate."))
-    weight_decay: float = field(
-        default=0.01, metadata=flag("Weight decay on all but biases and normalisation weights.")
-    )
-    adam_epsilon: float = field(default=1e-8, metadata=flag("Epsilon of AdamW."))
-    max_grad_norm: float = field(
-        default=1.0, metadata=flag("Gradients are clipped to this norm; 0: not at all.")
-    )
-    label_smoothing: float = field(
-        default=0.1, metadata=flag("Probability that is taken from the label; 0: cross-entropy.")
-    )
-    num_training_steps: int = field(
-        default=-1, metadata=flag("Updates in all; -1: as many as --num_training_epochs makes.")
-    )
-    num_training_epochs: int = field(
-        default=10, metadata=flag("Passes over the data where --num_training_steps is -1.")
-    )
-    num_warmup_steps: int = field(
-        default=0,
-        metadata=flag("Updates over which the learning rate rises; then it falls linearly to 0."),
-    )
-
-    def __post_init__(self) -> None:
-        """Check the values."""
-        at_least(
-            1,
-            per_gpu_train_batch_size=self.per_gpu_train_batch_size,
-            gradient_accumulation_steps=self.gradient_accumulation_steps,
-            num_training_epochs=self.num_training_epochs,
-        )
-        more_than(
-            0,
-            learning_rate=self.learning_rate,
-            adam_epsilon=self.adam_epsilon,
-        )
-        at_least(
-            0,
-            weight_decay=self.weight_decay,
-            max_grad_norm=self.max_grad_norm,
-            num_warmup_steps=self.num_warmup_steps,
-        )
-        finite(
-            learning_rate=self.learning_rate,
-            adam_epsilon=self.adam_epsilon,
-            weight_decay=self.weight_decay,
-        )
-        share_below_one(label_smoothing=self.label_smoothing)
-        if self.num_training_steps < 1 and self.num_training_steps != -1:
-            raise ValueError(
-                f"--num_training_steps is {self.num_training_steps}: give a number of at least 1, "
-                "or -1 to train for --num_training_epochs"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
 class CheckpointOptions:
     """What is written, where and how often."""
 
@@ -189,42 +124,20 @@ class CheckpointOptions:
         default=500, metadata=flag("Updates between two lines of the log; 0 or less: none.")
     )
 
-    def __post_init__(self) -> None:
-        """Check the values."""
-        not_empty(output_dir=self.output_dir, log_dir=self.log_dir)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RuntimeOptions:
-    """The device, the number format and the random seed."""
-
-    no_cuda: bool = field(default=False, metadata=flag("Use the CPU even where there is a GPU."))
-    bf16: bool = field(default=False, metadata=flag("Mixed precision in bfloat16."))
-    fp16: bool = field(default=False, metadata=flag("Mixed precision in float16."))
-    seed: int = field(default=42, metadata=flag("Seed of the order, the corruption and dropout."))
-    local_rank: int = field(
-        default=-1, metadata=flag("Number of this process, as set by a launcher.", "--local-rank")
+    keep_checkpoints: int = field(
+        default=0, metadata=flag("Newest checkpoints to keep, the best model apart; 0: all.")
     )
-    fp16_opt_level: str = field(
-        default="O1",
-        metadata=flag(
-            "With --fp16: O0 stays in float32; O1, O2 and O3 are one and the same mixed precision.",
-            metavar="LEVEL",
-        ),
+    wandb_project: str | None = field(
+        default=None,
+        metadata=flag("Project of Weights & Biases to log to, too.", metavar="NAME"),
     )
-    server_ip: str = field(default="", metadata=flag(obsolete=True))
-    server_port: str = field(default="", metadata=flag(obsolete=True))
 
     def __post_init__(self) -> None:
         """Check the values."""
-        at_most_one_of(fp16=self.fp16, bf16=self.bf16)
-        at_least(-1, local_rank=self.local_rank)
-        if self.fp16_opt_level.upper() not in ("O0", "O1", "O2", "O3"):
-            raise ValueError(
-                f"--fp16_opt_level is {self.fp16_opt_level!r}: give O0, O1, O2 or O3 (the letter O)"
-            )
-        if not 0 <= self.seed < 2**32:
-            raise ValueError(f"--seed is {self.seed}: give a number from 0 to {2**32 - 1}")
+        not_empty(
+            output_dir=self.output_dir, log_dir=self.log_dir, wandb_project=self.wandb_project
+        )
+        at_least(0, keep_checkpoints=self.keep_checkpoints)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,5 +148,11 @@ class TrainOptions:
     model: ModelOptions
     corruption: CorruptionOptions = field(default_factory=CorruptionOptions)
     optimization: OptimizationOptions = field(default_factory=OptimizationOptions)
+    validation: ValidationOptions = field(default_factory=ValidationOptions)
+    adapter: AdapterOptions = field(default_factory=AdapterOptions)
     checkpoint: CheckpointOptions
     runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
+
+    def __post_init__(self) -> None:
+        """Check what each group cannot check by itself."""
+        check_combinations(self.optimization, self.adapter, self.runtime)

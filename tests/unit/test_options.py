@@ -51,6 +51,36 @@ ADDITIONS = {
         "fresh_head",
         "overwrite_output_dir",
         "bf16",
+        # an update, its optimizer
+        "global_batch_size",
+        "max_tokens_per_batch",
+        "optimizer",
+        "layer_decay",
+        "unfreeze_steps",
+        # held-out rows
+        "dev_file",
+        "num_dev_examples",
+        "eval_steps",
+        "eval_metric",
+        "eval_beam_size",
+        "eval_length_penalty",
+        "eval_batch_size",
+        "early_stopping_patience",
+        "num_samples",
+        # adapters
+        "peft",
+        "lora_rank",
+        "lora_alpha",
+        "lora_dropout",
+        "peft_targets",
+        "peft_save",
+        # checkpoints, devices, memory
+        "keep_checkpoints",
+        "wandb_project",
+        "fsdp",
+        "gradient_checkpointing",
+        "auto_batch_size",
+        "torch_compile",
     },
     "decode": {"source_key", "target_key", "output_format", "num_return_sequences", "bf16"},
     "rescore": {"output_file"},
@@ -187,6 +217,16 @@ def test_a_flag_twice_is_refused() -> None:
         ({"seed": -1}, ["--seed is -1", "from 0"]),
         ({"fp16_opt_level": "01"}, ["--fp16_opt_level is '01'", "O1"]),
         ({"local_rank": -2}, ["--local_rank is -2"]),
+        ({"global_batch_size": 0}, ["--global_batch_size is 0", "at least 1"]),
+        ({"max_tokens_per_batch": 0}, ["--max_tokens_per_batch is 0", "at least 1"]),
+        ({"layer_decay": 0.0}, ["--layer_decay is 0.0", "above 0"]),
+        ({"layer_decay": 1.1}, ["--layer_decay is 1.1", "at most 1"]),
+        ({"layer_decay": float("nan")}, ["--layer_decay is nan"]),
+        ({"unfreeze_steps": -1}, ["--unfreeze_steps is -1", "at least 0"]),
+        ({"peft": "lora", "lora_rank": 0}, ["--lora_rank is 0", "at least 1"]),
+        ({"peft": "lora", "lora_alpha": 0.0}, ["--lora_alpha is 0.0", "above 0"]),
+        ({"peft": "lora", "lora_dropout": 1.0}, ["--lora_dropout is 1.0", "below 1"]),
+        ({"peft": "lora", "peft_targets": " "}, ["--peft_targets", "empty"]),
         (
             {"fine_tuning_method": "causal", "mask_way": "v2"},
             ["--fine_tuning_method causal", "--mask_way v2", "pseudo_mask"],
@@ -201,6 +241,44 @@ def test_a_bad_training_value_is_told_by_the_name_of_its_flag(
         train(**values)
     assert all(word in str(caught.value) for word in words), caught.value
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"fp16": True}, {"fsdp": True}),
+        ({"optimizer": "apex"}, {"no_cuda": True}),
+        ({"optimizer": "apex"}, {"fsdp": True}),
+        ({"optimizer": "apex"}, {"unfreeze_steps": 10}),
+        ({"peft": "lora"}, {"fsdp": True}),
+        ({"peft": "ia3"}, {"layer_decay": 0.9}),
+        ({"peft": "dora"}, {"unfreeze_steps": 10}),
+        ({"unfreeze_steps": 10}, {"fsdp": True}),
+        ({"unfreeze_steps": 10}, {"torch_compile": True}),
+        ({"fsdp": True}, {"torch_compile": True}),
+        ({"auto_batch_size": True}, {"max_tokens_per_batch": 4096}),
+        ({"global_batch_size": 32}, {"gradient_accumulation_steps": 2}),
+        ({"peft": None}, {"lora_rank": 8}),
+        ({"peft": None}, {"lora_alpha": 8.0}),
+        ({"peft": None}, {"peft_targets": "query"}),
+        ({"peft": None}, {"peft_save": "adapter"}),
+    ],
+)
+def test_flags_that_do_not_go_together_are_both_named(
+    one: dict[str, Any], other: dict[str, Any]
+) -> None:
+    for alone in (one, other):
+        if one != {"peft": None}:
+            train(**alone)
+    with pytest.raises(ValueError, match="--") as caught:
+        train(**one, **other)
+    assert all(f"--{name}" in str(caught.value) for name in (*one, *other)), caught.value
+    assert "\n" not in str(caught.value)
+
+
+def test_flags_that_switch_nothing_on_go_together() -> None:
+    train(layer_decay=1, unfreeze_steps=0, peft="lora", fsdp=False)
+    train(optimizer="adamw", no_cuda=True, fsdp=True)
 
 
 @pytest.mark.parametrize(
@@ -288,6 +366,13 @@ def other_value(each: Flag) -> Any:
         "mask_way": "v0",
         "source_mask_prob": 1e-5,
         "adam_epsilon": 1e-6,
+        # What does not go together with the others.
+        "gradient_accumulation_steps": 1,
+        "layer_decay": 1.0,
+        "unfreeze_steps": 0,
+        "optimizer": "adamw",
+        "auto_batch_size": False,
+        "fsdp": False,
     }
     if each.name in chosen:
         return chosen[each.name]
