@@ -23,6 +23,8 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from s2s_ft.layout import Batch
+from s2s_ft.model.cpu_attention import Bias, packed_attention
+from s2s_ft.model.packing import PackedRows
 from s2s_ft.model.pattern import distance_bias, visible
 from s2s_ft.model.positions import RelativePositionBias
 
@@ -167,6 +169,9 @@ def shared_heads(tensor: Tensor, num_heads: int) -> Tensor:
 class FullPass(AttentionPlan):
     """A whole batch in one pass: training, and the reference that incremental decoding is tested
     against.
+
+    The encoder sees the true tokens of the batch side by side, [1, C]; only here they are put in
+    their places in the rectangle, for the length of one attention.
     """
 
     def __init__(
@@ -177,19 +182,48 @@ class FullPass(AttentionPlan):
         left_to_right_source: bool = False,
     ) -> None:
         """Draw the pattern of a batch; see `visible` for `left_to_right_source`."""
-        self.read_rows = batch.supervised
+        self.read_rows = batch.read_rows
+        self._rows = PackedRows(batch)
         self._source_size = batch.source_size
         self._positions = batch.positions
         self._allowed = visible(batch, left_to_right_source=left_to_right_source)
         self._relative = relative
         self._biases: dict[int | None, tuple[Tensor, Tensor]] = {}
+        self._columns: dict[int | None, tuple[Bias, Bias]] = {}
 
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, call: AttentionCall
     ) -> Tensor:
-        """Source rows over source keys, all other rows over all keys."""
+        """Source rows over source keys, all other rows over all keys; all tensors are packed."""
+        # The relative bias learns, and its gradient is autograd's work.
+        if query.device.type == "cpu" and self._relative is None:
+            return self._attend_written_out(layer, query, key, value, call)
+        return self._attend_by_autograd(layer, query, key, value, call)
+
+    def _attend_written_out(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, call: AttentionCall
+    ) -> Tensor:
+        """See `cpu_attention.py`."""
+        heads = query.shape[1]
+        source_bias, rest_bias = self._biased_columns(call.window)
+        return packed_attention(
+            query,
+            shared_heads(key, heads),
+            shared_heads(value, heads),
+            rows=self._rows,
+            source_bias=None if layer == self.narrowed_layer else source_bias,
+            rest_bias=rest_bias,
+            scaling=call.scaling,
+            dropout=call.dropout,
+        )
+
+    def _attend_by_autograd(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, call: AttentionCall
+    ) -> Tensor:
+        """The same from torch's own operations."""
         size = self._source_size
         source_bias, rest_bias = self._bias(call.window)
+        query, key, value = (self._rows.spread(each) for each in (query, key, value))
         source_query = query[:, :, :size]
         if layer == self.narrowed_layer:  # its source rows give keys and values and are not read
             source = torch.zeros_like(source_query)
@@ -198,7 +232,7 @@ class FullPass(AttentionPlan):
                 source_query, key[:, :, :size], value[:, :, :size], source_bias, call
             )
         rest = attention(query[:, :, size:], key, value, rest_bias, call)
-        return torch.cat([source, rest], dim=2)
+        return self._rows.gather(torch.cat([source, rest], dim=2))
 
     def _bias(self, window: int | None) -> tuple[Tensor, Tensor]:
         """Biases of the two products; layers with the same window share them."""
@@ -218,3 +252,10 @@ class FullPass(AttentionPlan):
                 ),
             )
         return self._biases[window]
+
+    def _biased_columns(self, window: int | None) -> tuple[Bias, Bias]:
+        """The same biases, with the columns that they touch."""
+        if window not in self._columns:
+            source, rest = self._bias(window)
+            self._columns[window] = (Bias.of(source), Bias.of(rest))
+        return self._columns[window]

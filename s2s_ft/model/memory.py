@@ -32,3 +32,15 @@ def keep_freed_memory() -> bool:
     library = ctypes.CDLL(None)
     settings = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, NEVER), (M_TOP_PAD, GROWTH_BYTES))
     return all(library.mallopt(name, value) == 1 for name, value in settings)
+
+
+def give_back_freed_memory() -> bool:
+    """Hand what is free in the heap back to the kernel now, whatever the settings.
+
+    Returns:
+        Whether there is a way to ask for that: with glibc.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    ctypes.CDLL(None).malloc_trim(0)
+    return True

@@ -44,6 +44,11 @@ def leave_out_unread_rows(encoder: PreTrainedModel) -> int | None:
     return int(encoder.config.num_hidden_layers) - 1
 
 
+def is_built_like_bert(encoder: PreTrainedModel) -> bool:
+    """Whether each layer's sums are normalised at once, and its rows can be dropped."""
+    return _last_attention(encoder) is not None
+
+
 def picked(hidden: Tensor, read_rows: Tensor) -> Tensor:
     """[B, L, hidden] -> [1, N, hidden], the rows of the flattened [B * L]."""
     return hidden.reshape(-1, hidden.shape[-1])[read_rows].unsqueeze(0)

@@ -116,9 +116,10 @@ class Seq2SeqModel(nn.Module):
         plan = FullPass(
             batch, self.relative_position_bias, left_to_right_source=left_to_right_source
         )
-        is_target = torch.arange(batch.ids.shape[1], device=batch.ids.device) >= batch.source_size
-        types = self._types(is_target.expand_as(batch.ids))
-        return self._run(batch.ids, batch.positions, types, plan)
+        ids = batch.ids.view(-1)[batch.cells].unsqueeze(0)
+        positions = batch.positions.view(-1)[batch.cells].unsqueeze(0)
+        place = torch.arange(ids.shape[1], device=ids.device).unsqueeze(0)
+        return self._run(ids, positions, self._types(place >= batch.num_source_tokens), plan)
 
     def encode(
         self,

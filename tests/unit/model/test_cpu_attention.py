@@ -1,0 +1,101 @@
+"""The written-out attention against autograd's, its dropout, and what padding does to it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from s2s_ft.layout import Batch, Corrupted, lay_out
+from s2s_ft.model.attention import AttentionCall, FullPass
+
+HEADS, SIZE = 3, 8
+
+
+def batch(num_target_blocks: int) -> Batch:
+    random = np.random.default_rng(0)
+    examples = []
+    for n, m in ((7, 3), (4, 5), (9, 1), (7, 5)):
+        ids = random.integers(5, 40, size=n + 2 * m)
+        pseudo = ids[n + m :] if num_target_blocks == 2 else ids[:0]
+        examples.append(Corrupted(ids[:n], ids[n : n + m], pseudo, np.arange(m), np.full(m, 7)))
+    return lay_out(examples, 0, num_target_blocks)
+
+
+def heads_of(laid: Batch, dtype: torch.dtype, kv_heads: int = HEADS) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return [
+        torch.randn(1, laid.num_tokens, heads, SIZE, generator=generator)
+        .to(dtype)
+        .transpose(1, 2)
+        .requires_grad_()
+        for heads in (HEADS, kv_heads, kv_heads)
+    ]
+
+
+def outcome(
+    name: str, laid: Batch, call: AttentionCall, *, dtype: torch.dtype, **options: int | None
+) -> list[Tensor]:
+    """Result and gradients of one of the two ways."""
+    plan = FullPass(laid)
+    plan.narrowed_layer = options.get("narrowed")
+    inputs = heads_of(laid, dtype, options.get("kv_heads") or HEADS)
+    result = getattr(plan, name)(0, *inputs, call)
+    pull = torch.randn(result.shape, generator=torch.Generator().manual_seed(2)).to(dtype)
+    if options.get("narrowed") == 0:  # nobody reads the source rows of that layer
+        pull[:, :, : laid.num_source_tokens] = 0.0
+    return [result, *torch.autograd.grad(result, inputs, pull)]
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+@pytest.mark.parametrize("window", [None, 4])
+@pytest.mark.parametrize("narrowed", [None, 0])
+@pytest.mark.parametrize("kv_heads", [1, 3])
+def test_it_equals_autograd(
+    blocks: int, window: int | None, narrowed: int | None, kv_heads: int
+) -> None:
+    laid, call = batch(blocks), AttentionCall(0.3, 0.0, window)
+    given = {"narrowed": narrowed, "kv_heads": kv_heads}
+    ours = outcome("_attend_written_out", laid, call, dtype=torch.float64, **given)
+    theirs = outcome("_attend_by_autograd", laid, call, dtype=torch.float64, **given)
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-10)
+
+
+def test_it_follows_autocast() -> None:
+    laid, call = batch(2), AttentionCall(0.3, 0.0, None)
+    exact = outcome("_attend_written_out", laid, call, dtype=torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        plan = FullPass(laid)
+        result = plan.attend(0, *heads_of(laid, torch.float32), call)
+    assert result.dtype is torch.bfloat16
+    torch.testing.assert_close(result.float(), exact[0], atol=0.03, rtol=0.05)
+
+
+def test_dropout_has_the_right_mean_and_gradient() -> None:
+    laid = batch(2)
+    call = AttentionCall(0.3, 0.4, None)
+    exact = outcome("_attend_written_out", laid, AttentionCall(0.3, 0.0, None), dtype=torch.float64)
+    means = [torch.zeros_like(each) for each in exact]
+    rounds = 600
+    torch.manual_seed(0)
+    for _ in range(rounds):
+        for mean, each in zip(
+            means, outcome("_attend_written_out", laid, call, dtype=torch.float64), strict=True
+        ):
+            mean += each.detach() / rounds
+    for mean, expected in zip(means[::3], exact[::3], strict=True):  # linear in the weights
+        torch.testing.assert_close(mean, expected.detach(), atol=0.15, rtol=0.0)
+
+
+def test_gradient_with_a_fixed_mask() -> None:
+    laid, call = batch(2), AttentionCall(0.3, 0.4, None)
+    plan = FullPass(laid)
+
+    def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        torch.manual_seed(3)
+        return plan.attend(0, query, key, value, call)
+
+    small = [each[:, :1].detach().requires_grad_() for each in heads_of(laid, torch.float64)]
+    assert torch.autograd.gradcheck(attend, small)
