@@ -1,6 +1,7 @@
-"""The order in which training sees the rows, and the random stream of each row.
+"""The order in which training sees the rows, how an update is cut, and the random stream of each
+row.
 
-Holds `epoch_batches`, `steps_per_epoch` and `example_generator`.
+Holds `epoch_batches`, `steps_per_epoch`, `cut` and `example_generator`.
 
 Notable: everything is a pure function of seed, epoch and row index, so it does not depend on how
 often a run was stopped and resumed, nor on the number of workers or processes. Rows of about the
@@ -57,6 +58,37 @@ def epoch_batches(
     if len(rest):
         batches.append(rest[np.argsort(lengths[rest], kind="stable")])
     return batches
+
+
+def cut(
+    indices: npt.NDArray[np.int64],
+    costs: npt.NDArray[np.int64],
+    max_examples: int,
+    max_tokens: int | None = None,
+) -> list[npt.NDArray[np.int64]]:
+    """Cuts the rows of an update into parts that go through the model at once.
+
+    Args:
+        indices: [B] int64, rows of the update, in the order they are to be taken.
+        costs: [B] int64, tokens of each of these rows (of `indices[i]` at place i), as many as the
+            row has in the model.
+        max_examples: Most rows in a part (`--per_gpu_train_batch_size`).
+        max_tokens: Most tokens in a part (`--max_tokens_per_batch`), None for any number.
+
+    Returns:
+        The parts, in order; each as large as both limits allow. A row that is larger than
+        `max_tokens` goes alone.
+    """
+    assert len(costs) == len(indices), "one cost for each row of the update"
+    starts: list[int] = []
+    tokens = 0
+    for place, cost in enumerate(costs.tolist()):
+        tokens += cost
+        is_full = not starts or place - starts[-1] == max_examples
+        if is_full or (max_tokens is not None and tokens > max_tokens):
+            starts.append(place)
+            tokens = cost
+    return np.split(indices, starts[1:]) if starts else []
 
 
 def example_generator(seed: int, epoch: int, index: int) -> np.random.Generator:

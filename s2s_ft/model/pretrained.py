@@ -4,28 +4,24 @@ transformers opens out.
 Notable: the Auto classes know the families; only weights under older names (UniLM's own files,
 TensorFlow-style names, see `legacy.py`) are renamed first.
 
-A saved folder holds `config.json` with our block `s2s_ft`, `model.safetensors`,
-`generation_config.json` and the tokenizer's files; `AutoModelForMaskedLM.from_pretrained` opens it
-as its own family.
+The folder that is saved is told in `saving.py`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-import transformers
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
-    GenerationConfig,
     PreTrainedConfig,
     PreTrainedModel,
 )
 
+from s2s_ft.model.adapter_files import base_of, is_adapter, merge_saved
 from s2s_ft.model.attention import IMPLEMENTATION
 from s2s_ft.model.files import (
     SAFETENSORS,
@@ -38,15 +34,31 @@ from s2s_ft.model.files import (
 from s2s_ft.model.heads import initialize_fresh_head, is_head_weight
 from s2s_ft.model.interface import check_interface, masked_lm_class
 from s2s_ft.model.legacy import RELATIVE_BIAS, converted_weights, is_legacy
+from s2s_ft.model.parts import Origin, origin_of, set_origin
 from s2s_ft.model.positions import grow_positions
+from s2s_ft.model.saving import (
+    BLOCK,
+    listed,
+    load_for_resume,
+    load_weights,
+    quiet,
+    save,
+    save_for_resume,
+)
 from s2s_ft.model.seq2seq import Seq2SeqModel, Seq2SeqSettings
 from s2s_ft.options.model import ModelOptions
 from s2s_ft.text import TextCodec
 
-logger = logging.getLogger(__name__)
+__all__ = [
+    "load_finetuned",
+    "load_for_resume",
+    "load_for_training",
+    "load_weights",
+    "save",
+    "save_for_resume",
+]
 
-BLOCK = "s2s_ft"
-"""Key of our settings in `config.json`."""
+logger = logging.getLogger(__name__)
 
 
 def load_for_training(
@@ -85,9 +97,9 @@ def load_for_training(
     )
     model = _load(name, config, settings, options.cache_dir, fresh_head=options.fresh_head)
     _check_vocabulary(model.encoder, codec, name)
-    grow_positions(model.encoder, max_source_length + max_target_length)
+    _grow_positions(model)
     if options.fix_word_embedding:
-        model.encoder.get_input_embeddings().weight.requires_grad = False
+        _fix_word_embedding(model.encoder)
     return model.train()
 
 
@@ -106,6 +118,7 @@ def load_finetuned(
 
     Raises:
         ValueError: The checkpoint cannot be used.
+        EnvironmentFault: It is an adapter, and the package peft is missing.
     """
     config, found = read_config(config_path or model_path, cache_dir, "--model_path")
     block = getattr(config, BLOCK, None)
@@ -117,53 +130,12 @@ def load_finetuned(
             BLOCK,
         )
     settings = Seq2SeqSettings.from_dict({**found, **(block or {})})
-    return _load(model_path, config, settings, cache_dir, fresh_head="identity").eval()
-
-
-def load_weights(model: Seq2SeqModel, folder: str | Path) -> None:
-    """Put the weights of a saved checkpoint back into a model of the same shape.
-
-    Args:
-        model: Changed in place.
-        folder: A folder that `save` wrote.
-    """
-    weights = read_weights(Path(folder) / SAFETENSORS)
-    bias = weights.pop(RELATIVE_BIAS, None)
-    if model.relative_position_bias is not None:
-        assert bias is not None, "saved with its bias"
-        model.relative_position_bias.weight.data.copy_(bias)
-    missing, unexpected = model.encoder.load_state_dict(weights, strict=False)
-    tied = set(getattr(model.encoder, "all_tied_weights_keys", None) or {})
-    absent = [name for name in missing if name not in tied]
-    if absent or unexpected:
-        raise ValueError(
-            f"{folder}/{SAFETENSORS} does not fit the model: {_listed([*absent, *unexpected])}"
-        )
-
-
-def save(model: Seq2SeqModel, codec: TextCodec, folder: str | Path) -> None:
-    """Write a checkpoint folder that transformers can open (contents at the top of this file).
-
-    Args:
-        model: The fine-tuned model.
-        codec: Its tokenizer.
-        folder: Existing folder.
-    """
-    encoder = model.encoder
-    setattr(encoder.config, BLOCK, model.settings.to_dict())
-    weights = dict(encoder.state_dict())
-    if model.relative_position_bias is not None:
-        weights[RELATIVE_BIAS] = model.relative_position_bias.weight.detach()
-    with _quiet():
-        encoder.save_pretrained(folder, state_dict=weights, max_shard_size="100GB")
-    special = codec.special
-    GenerationConfig(  # type: ignore[no-untyped-call]
-        bos_token_id=special.cls,
-        eos_token_id=special.sep,
-        pad_token_id=special.pad,
-        max_new_tokens=model.settings.max_target_length,
-    ).save_pretrained(folder)
-    codec.save(folder)
+    if not is_adapter(model_path):
+        return _load(model_path, config, settings, cache_dir, fresh_head="identity").eval()
+    model = _load(base_of(model_path), config, settings, cache_dir, fresh_head=None)
+    _grow_positions(model)
+    merge_saved(model, model_path)
+    return model.eval()
 
 
 def _load(
@@ -172,21 +144,26 @@ def _load(
     settings: Seq2SeqSettings,
     cache_dir: str | None,
     *,
-    fresh_head: str,
+    fresh_head: str | None,
 ) -> Seq2SeqModel:
-    """Encoder, head and relative bias of a checkpoint."""
+    """Encoder, head and relative bias of a checkpoint; see `_check_report` for `fresh_head`."""
     family = masked_lm_class(config, name)
     file = local_weights(name)
     weights: dict[str, Tensor] | None = None
     if file is not None and is_legacy(weight_names(file), config.model_type):
         weights = converted_weights(read_weights(file), config.model_type)
+    elif is_adapter(name):
+        raise ValueError(
+            f"{name} is an adapter and no whole model: start from {base_of(name)}, or "
+            "from a checkpoint that was saved with --peft_save merged"
+        )
     elif Path(name).is_dir() and file is None and not list(Path(name).glob("*.index.json")):
         raise ValueError(
             f"{name} has no weights; expected {SAFETENSORS} or pytorch_model.bin in it"
         )
     bias = None if weights is None else weights.pop(RELATIVE_BIAS, None)
     try:
-        with _quiet():
+        with quiet():
             encoder, report = family.from_pretrained(
                 name if weights is None else None,
                 config=config,
@@ -199,6 +176,8 @@ def _load(
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise ValueError(f"{name}: the weights cannot be loaded ({first_line(error)})") from error
     _check_report(encoder, report["missing_keys"], name, fresh_head)
+    positions = getattr(config, "max_position_embeddings", None)
+    set_origin(encoder, Origin(name, positions, fresh=frozenset(report["missing_keys"])))
     model = Seq2SeqModel(encoder, settings)
     if model.relative_position_bias is not None:
         if bias is None:
@@ -210,15 +189,26 @@ def _load(
     return model
 
 
-def _check_report(encoder: PreTrainedModel, missing: set[str], name: str, fresh_head: str) -> None:
-    """Refuse a checkpoint without its body; give one without a head a fresh head, and say so."""
+def _grow_positions(model: Seq2SeqModel) -> None:
+    """Make room for the longest source and target of the settings."""
+    source, target = model.settings.max_source_length, model.settings.max_target_length
+    if source is not None and target is not None:
+        grow_positions(model.encoder, source + target)
+
+
+def _check_report(
+    encoder: PreTrainedModel, missing: set[str], name: str, fresh_head: str | None
+) -> None:
+    """Refuse a checkpoint without its body; give one without a head a fresh head, and say so
+    (unless `fresh_head` is None: then the head comes from elsewhere).
+    """
     body = sorted(key for key in missing if not is_head_weight(encoder, key))
     if body:
         raise ValueError(
-            f"{name}: the weights do not fit its config; {len(body)} missing: {_listed(body)}"
+            f"{name}: the weights do not fit its config; {len(body)} missing: {listed(body)}"
         )
     head = sorted(missing)
-    if any(key.endswith("weight") for key in head):
+    if fresh_head is not None and any(key.endswith("weight") for key in head):
         logger.warning(
             "%s has no masked-LM head: it gets a fresh one (%s start), which has to be learned.",
             name,
@@ -240,27 +230,16 @@ def _check_vocabulary(encoder: PreTrainedModel, codec: TextCodec, name: str) -> 
         )
 
 
+def _fix_word_embedding(encoder: PreTrainedModel) -> None:
+    """Never train the word embeddings, nor an output head that is tied to them."""
+    weight = encoder.get_input_embeddings().get_parameter("weight")
+    weight.requires_grad = False
+    fixed = frozenset(name for name, each in encoder.named_parameters() if each is weight)
+    set_origin(encoder, replace(origin_of(encoder), fixed=fixed))
+
+
 def _override_dropout(config: PreTrainedConfig, probability: float) -> None:
     """Set every dropout of a config, whatever the family calls it."""
     for key, value in config.to_dict().items():
         if "dropout" in key and isinstance(value, int | float) and not isinstance(value, bool):
             setattr(config, key, probability)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """transformers' load report off: what matters of it is said in our own words."""
-    level = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        transformers.logging.set_verbosity(level)
-        transformers.logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-
-
-def _listed(names: list[str], most: int = 8) -> str:
-    """Names in a row, the tail counted."""
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest

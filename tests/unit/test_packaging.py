@@ -23,6 +23,7 @@ else:
 
 REPOSITORY = Path(__file__).parents[2]
 SAMPLE = REPOSITORY / "examples" / "debsum"
+EXTRAS = {"peft", "wandb"}
 NAME_OF_IMPORT = {"yaml": "pyyaml"}  # where a distribution is called otherwise than its package
 
 
@@ -42,9 +43,11 @@ def sample(split: str) -> list[dict[str, str]]:
         return [json.loads(line) for line in file]
 
 
-def imported_packages(path: Path) -> set[str]:
+def imported_packages(path: Path, *, top_level: bool = False) -> set[str]:
+    """What a file imports anywhere, or what it imports at once, outside of functions."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in tree.body if top_level else ast.walk(tree):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
@@ -66,13 +69,37 @@ def test_constraints_lie_within_the_requirements() -> None:
         assert ranges[constraint.name].contains(pin.version)
 
 
+def distributions(imported: set[str]) -> set[str]:
+    """What has to be installed for these imports."""
+    third_party = imported - {"s2s_ft", "__future__"} - set(sys.stdlib_module_names)
+    return {canonicalize_name(NAME_OF_IMPORT.get(name, name)) for name in third_party}
+
+
+def extras() -> dict[str, list[Requirement]]:
+    optional: dict[str, list[str]] = project()["project"]["optional-dependencies"]
+    return {name: [Requirement(line) for line in lines] for name, lines in optional.items()}
+
+
 def test_everything_imported_is_required() -> None:
+    """Always, or, where a function imports it, by the extra of its name."""
     files = [*(REPOSITORY / "s2s_ft").rglob("*.py"), *REPOSITORY.glob("*_seq2seq.py")]
-    imported = set().union(*map(imported_packages, files)) - {"s2s_ft", "__future__"}
-    third_party = imported - set(sys.stdlib_module_names)
     required = {canonicalize_name(each.name) for each in requirement_lines("requirements.txt")}
-    names = {canonicalize_name(NAME_OF_IMPORT.get(name, name)) for name in third_party}
-    assert names <= required
+    at_once = set().union(*(imported_packages(path, top_level=True) for path in files))
+    assert distributions(at_once) <= required
+    imported = set().union(*map(imported_packages, files))
+    assert distributions(imported) - required <= EXTRAS
+
+
+def test_extras_bring_what_they_are_named_after() -> None:
+    assert extras().keys() == {*EXTRAS, "dev"}
+    for name in EXTRAS:
+        (requirement,) = extras()[name]
+        assert requirement.name == name
+        assert any(each.operator == ">=" for each in requirement.specifier), requirement
+    # What the tests use of them; none brings a torch of its own choice.
+    (peft,) = [each for each in extras()["dev"] if each.name == "peft"]
+    assert [peft] == extras()["peft"]
+    assert peft.specifier.contains(metadata.version("peft"))
 
 
 def test_the_other_apex_is_never_installed() -> None:

@@ -1,10 +1,12 @@
-"""The order of the rows: complete, grouped by length, new every epoch, and repeatable."""
+"""The order of the rows: complete, grouped by length, new every epoch, repeatable; its cutting."""
+
+import itertools
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from s2s_ft.data.batches import epoch_batches, example_generator, steps_per_epoch
+from s2s_ft.data.batches import cut, epoch_batches, example_generator, steps_per_epoch
 
 Lengths = npt.NDArray[np.int64]
 
@@ -73,6 +75,35 @@ class TestEpochBatches:
     def test_batch_size_must_be_positive(self, skewed: Lengths) -> None:
         with pytest.raises(ValueError, match="--per_gpu_train_batch_size must be at least 1"):
             epoch_batches(skewed, 0, 0, 0)
+
+
+class TestCut:
+    @pytest.mark.parametrize("max_examples", [1, 3, 8, 100])
+    @pytest.mark.parametrize("max_tokens", [None, 1, 200, 900, 10**6])
+    def test_every_row_once_in_order_within_both_limits(
+        self, skewed: Lengths, max_examples: int, max_tokens: int | None
+    ) -> None:
+        for indices in epoch_batches(skewed, 32, seed=1, epoch=0)[::20]:
+            parts = cut(indices, skewed[indices], max_examples, max_tokens)
+            assert np.array_equal(np.concatenate(parts), indices)
+            for part in parts:
+                assert 1 <= len(part) <= max_examples
+                fits = max_tokens is None or skewed[part].sum() <= max_tokens
+                assert fits or len(part) == 1
+
+    def test_parts_are_as_large_as_they_may_be(self, skewed: Lengths) -> None:
+        indices = np.arange(64)
+        parts = cut(indices, skewed[indices], 8, 600)
+        for part, following in itertools.pairwise(parts):
+            assert len(part) == 8 or skewed[part].sum() + skewed[following[0]] > 600
+
+    def test_by_hand(self) -> None:
+        costs = np.array([3, 3, 4, 9, 20, 1])
+        rows = np.array([7, 5, 9, 2, 4, 0])
+        assert [part.tolist() for part in cut(rows, costs, 2)] == [[7, 5], [9, 2], [4, 0]]
+        parts = [part.tolist() for part in cut(rows, costs, 4, 10)]
+        assert parts == [[7, 5, 9], [2], [4], [0]]
+        assert cut(rows[:0], costs[:0], 4, 10) == []
 
 
 class TestExampleGenerator:
