@@ -32,7 +32,10 @@ LAYERS = {
     "commands": 4,
 }
 # Across the procedures, evaluation while training may call the search of decoding, nothing else.
-ACROSS = {("s2s_ft.train.evaluate", "s2s_ft.decode")}
+ACROSS = {
+    ("s2s_ft.train.evaluate", "s2s_ft.decode"),
+    ("s2s_ft.train.evaluate", "s2s_ft.evaluation"),
+}
 LAZY_OUTSIDERS = {("s2s_ft.options.config_file", "yaml")}  # imported when a file is read
 NAMES_WITHOUT_A_HOME = {"utils", "common", "helpers", "misc"}
 SOURCES = sorted(PACKAGE.rglob("*.py"))
