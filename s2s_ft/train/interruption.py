@@ -1,8 +1,13 @@
 """Signals that end a run in good order: the update is finished and saved, then the run stops.
 
 Notable: SIGTERM is what clusters send before they take a machine away, SIGUSR1 what SLURM can be
-told to send earlier, SIGINT the keyboard. A second one of the same kind is not waited for: it has
-the effect it had before.
+told to send earlier, SIGINT the keyboard. A launcher passes on to its workers what the system has
+already told them, so the same signal comes twice within moments: repetitions change nothing. Only a
+second Ctrl-C, by a person who has waited, is obeyed at once. (Whoever must end a run without its
+leave has SIGKILL, which costs the updates since the last checkpoint and nothing else.)
+
+A handler runs wherever the program happens to be, in the middle of writing a line of the log too;
+so it only takes a note, and the log hears of it when the note is read.
 """
 
 from __future__ import annotations
@@ -10,6 +15,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -17,18 +23,28 @@ logger = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
+ECHO_SECONDS = 2.0
+"""A SIGINT that comes within this time of the first one is the same one, passed on."""
+
 
 class Interruption:
-    """Notes the first signal while it is entered; the handlers from before are put back at the end.
-
-    Attributes:
-        signal: Number of the signal that came, or None.
-    """
+    """Notes the first signal while it is entered; at the end puts earlier handlers back."""
 
     def __init__(self) -> None:
         """Note nothing yet."""
-        self.signal: int | None = None
+        self._noted: int | None = None
+        self._when = 0.0
+        self._is_told = False
         self._before: dict[int, Any] = {}
+
+    @property
+    def signal(self) -> int | None:
+        """Number of the signal that came first, or None."""
+        if self._noted is not None and not self._is_told:
+            self._is_told = True
+            name = signal.Signals(self._noted).name
+            logger.warning("%s: finishing the update and saving", name)
+        return self._noted
 
     def __enter__(self) -> Interruption:
         """Take over the signals; only the main thread can."""
@@ -48,7 +64,9 @@ class Interruption:
         self._before = {}
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        """Remember the signal, and let the next one of its kind through."""
-        self.signal = number
-        signal.signal(number, self._before[number])
-        logger.warning("%s: finishing the update and saving", signal.Signals(number).name)
+        """Remember the first signal; obey a late second Ctrl-C."""
+        now = time.monotonic()
+        if self._noted is None:
+            self._noted, self._when = number, now
+        elif number == self._noted == signal.SIGINT and now - self._when > ECHO_SECONDS:
+            raise KeyboardInterrupt

@@ -1,106 +1,92 @@
-"""Checkpoints: whole or not there, checked before use, restored exactly."""
+"""Which checkpoints there are, which can be trusted, and which may go."""
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
-import resource
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import nn
 
 from s2s_ft.cli import EnvironmentFault
 from s2s_ft.train.checkpoint import (
+    BEST,
     OPTIMIZER,
-    RANDOM_STATE,
-    RECORD,
     checkpoint_folders,
-    commit,
-    find_fault,
-    load_optimizer,
-    load_random_state,
     newest_valid,
     prepare_output_folder,
-    read_record,
+    prune,
+    read_optimizer,
     remove_checkpoints,
     save_optimizer,
-    save_random_state,
 )
-from s2s_ft.train.loop import TrainingData, TrainState, train_step
-from s2s_ft.train.optimizer import make_optimizer
-
-CPU = torch.device("cpu")
+from s2s_ft.train.folders import FORMAT, RECORD, commit, find_fault
 
 
 def write_some(folder: Path) -> None:
     save_file({"weight": torch.arange(6.0)}, folder / "model.safetensors")
     (folder / "config.json").write_text("{}", encoding="utf-8")
-    (folder / "sub").mkdir()
-    (folder / "sub" / "more.txt").write_text("more", encoding="utf-8")
+
+
+def save(output_dir: Path, name: str) -> Path:
+    return commit(output_dir / name, write_some, {"format": FORMAT})
+
+
+def damage(folder: Path) -> None:
+    (folder / "config.json").write_text("[]", encoding="utf-8")
+
+
+@pytest.fixture(autouse=True)
+def _all_messages(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """An output folder with checkpoints of steps 5, 10 and 15."""
-    for step in (5, 10, 15):
-        commit(tmp_path, step, write_some, {"step": step})
+    """An output folder with checkpoints of updates 5, 10 and 15, and a best model."""
+    for name in ("ckpt-5", "ckpt-10", "ckpt-15", BEST):
+        save(tmp_path, name)
     return tmp_path
 
 
-def test_a_checkpoint_holds_what_was_written_and_its_checksums(run: Path) -> None:
-    record = read_record(run / "ckpt-15")
-    assert record["step"] == 15
-    assert set(record["files"]) == {"model.safetensors", "config.json", "sub/more.txt"}
-    assert record["files"]["config.json"]["size"] == 2
-    assert find_fault(run / "ckpt-15") is None
-    modes = {path.stat().st_mode & 0o777 for path in (run / "ckpt-15").rglob("*.*")}
-    assert modes == {(run / "ckpt-15").stat().st_mode & 0o666}
-    assert [folder.name for folder in checkpoint_folders(run)] == ["ckpt-15", "ckpt-10", "ckpt-5"]
-    assert sorted(path.name for path in run.iterdir()) == ["ckpt-10", "ckpt-15", "ckpt-5"]
+def names(output_dir: Path) -> list[str]:
+    return sorted(path.name for path in output_dir.iterdir())
 
 
 def test_newest_goes_by_number_not_by_name(run: Path) -> None:
-    commit(run, 100, write_some, {"step": 100})
+    save(run, "ckpt-100")
     assert newest_valid(run) == run / "ckpt-100"
+    assert [folder.name for folder in checkpoint_folders(run)][1:] == [
+        "ckpt-15",
+        "ckpt-10",
+        "ckpt-5",
+    ]
 
 
-def test_no_checkpoint(tmp_path: Path) -> None:
+def test_no_checkpoint(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "ckpt-final").mkdir()
     (tmp_path / "ckpt-7").write_text("a file", encoding="utf-8")
     assert newest_valid(tmp_path) is None
+    assert caplog.text == ""
 
 
-def flip_a_byte(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
-def cut_short(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-1])
-
-
-@pytest.mark.parametrize("damage", [flip_a_byte, cut_short, Path.unlink])
-@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "sub/more.txt", RECORD])
-def test_damage_to_any_file_is_reported_and_passed_over(
-    name: str, damage: Callable[[Path], None], run: Path, caplog: pytest.LogCaptureFixture
+def test_the_damaged_are_reported_and_passed_over(
+    run: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # A record is text for people, too: what matters of it is that it can be understood.
-    target = run / "ckpt-15" / name
-    if name == RECORD and damage is not Path.unlink:
-        target.write_bytes(target.read_bytes()[:40])
-    else:
-        damage(target)
+    damage(run / "ckpt-15")
     assert newest_valid(run) == run / "ckpt-10"
     assert "passing over the damaged checkpoint" in caplog.text
-    assert "ckpt-15" in caplog.text
-    assert Path(name).name in caplog.text
+    assert "ckpt-15: config.json has not the recorded checksum" in caplog.text
+
+
+def test_none_is_whole(run: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for folder in checkpoint_folders(run):
+        damage(folder)
+    assert newest_valid(run) is None
+    assert "no whole checkpoint left: the run starts anew" in caplog.text
 
 
 def test_a_folder_of_the_original_toolkit_is_passed_over(run: Path) -> None:
@@ -111,18 +97,27 @@ def test_a_folder_of_the_original_toolkit_is_passed_over(run: Path) -> None:
 
 def test_a_damaged_checkpoint_is_replaced(run: Path) -> None:
     (run / "ckpt-15" / "config.json").unlink()
-    commit(run, 15, write_some, {"step": 15})
+    save(run, "ckpt-15")
     assert newest_valid(run) == run / "ckpt-15"
-    assert len(list(run.iterdir())) == 3
+    assert len(list(run.iterdir())) == 4
 
 
-def test_what_an_interrupted_save_left_is_removed(run: Path) -> None:
-    for name in ("ckpt-20.tmp", "ckpt-15.old"):
+def test_what_an_interrupted_save_left_is_put_right(
+    run: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is whole and has no better copy is kept, the rest goes."""
+    for name in ("ckpt-20.tmp", "ckpt-15.old", "best.old", "ckpt-5.removed"):
         shutil.copytree(run / "ckpt-15", run / name)
+    shutil.copytree(run / "ckpt-15", run / "ckpt-25.tmp")
+    (run / "ckpt-25.tmp" / RECORD).unlink()
     (run / "ckpt-20.tmp.txt").write_text("mine", encoding="utf-8")
     prepare_output_folder(run)
-    left = {path.name for path in run.iterdir()}
-    assert left == {"ckpt-5", "ckpt-10", "ckpt-15", "ckpt-20.tmp.txt"}
+    assert names(run) == sorted(
+        ["best", "ckpt-5", "ckpt-10", "ckpt-15", "ckpt-20", "ckpt-20.tmp.txt"]
+    )
+    assert newest_valid(run) == run / "ckpt-20"
+    assert "ckpt-20.tmp, which is whole: it is kept" in caplog.text
+    assert caplog.text.count("removing") == 4
 
 
 def test_an_unwritable_output_folder(tmp_path: Path) -> None:
@@ -135,86 +130,50 @@ def test_an_unwritable_output_folder(tmp_path: Path) -> None:
 def test_removing_leaves_everything_else(run: Path) -> None:
     (run / "notes").mkdir()
     remove_checkpoints(run)
-    assert [path.name for path in run.iterdir()] == ["notes"]
+    assert names(run) == ["notes"]
 
 
-def test_a_failing_save_leaves_the_earlier_ones(run: Path) -> None:
-    def fail(folder: Path) -> None:
-        write_some(folder)
-        raise OSError(errno.ENOSPC, "No space left on device", str(folder))
-
-    with pytest.raises(OSError, match="ckpt-20 could not be saved: No space left on device"):
-        commit(run, 20, fail, {"step": 20})
-    assert newest_valid(run) == run / "ckpt-15"
-    assert len(list(run.iterdir())) == 3
-
-
-def test_a_file_that_cannot_grow(run: Path) -> None:
-    """A real failure of the system in the middle of the largest file, as on a full disk."""
-
-    def write(folder: Path) -> None:
-        save_file({"weight": torch.zeros(1 << 20)}, folder / "model.safetensors")
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, hard))
-    try:
-        with pytest.raises(OSError, match=r"ckpt-20 could not be saved: .*too large"):
-            commit(run, 20, write, {"step": 20})
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert newest_valid(run) == run / "ckpt-15"
-    assert not (run / "ckpt-20.tmp").exists()
+@pytest.mark.parametrize(("keep", "left"), [(0, 3), (1, 1), (2, 2), (3, 3), (9, 3)])
+def test_only_the_newest_are_kept(keep: int, left: int, run: Path) -> None:
+    prune(run, keep)
+    assert [folder.name for folder in checkpoint_folders(run)] == ["ckpt-15", "ckpt-10", "ckpt-5"][
+        :left
+    ]
+    assert (run / BEST).is_dir()
+    assert len(list(run.iterdir())) == left + 1
 
 
-def test_optimizer_state_goes_by_name_and_comes_back_exactly(
-    tmp_path: Path,
-    make_data: Callable[..., TrainingData],
-    make_state: Callable[..., TrainState],
+def test_the_newest_whole_one_is_never_deleted(run: Path) -> None:
+    damage(run / "ckpt-15")
+    prune(run, 1)
+    assert names(run) == [BEST, "ckpt-10", "ckpt-15"]
+    assert find_fault(run / "ckpt-10") is None
+    damage(run / "ckpt-10")
+    prune(run, 1)
+    assert names(run) == [BEST, "ckpt-10", "ckpt-15"]
+
+
+def test_what_cannot_be_deleted_is_told_about(
+    run: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    data, state = make_data(), make_state()
-    parts = data.micro_batches(torch.arange(4).numpy(), 0)
-    train_step(state, parts)
-    save_optimizer(tmp_path, state.model, state.optimizer)
-    saved = (tmp_path / OPTIMIZER).read_bytes()
-    assert b"exp_avg_sq/words.weight" in saved
-    other = make_state()
-    other.model.load_state_dict(state.model.state_dict())
-    load_optimizer(tmp_path, other.model, other.optimizer)
-    other.step = state.step
-    train_step(state, parts)
-    train_step(other, parts)
-    for one, two in zip(state.model.parameters(), other.model.parameters(), strict=True):
-        assert torch.equal(one, two)
+    def fail(path: Path, _new: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "rename", fail)
+    prune(run, 2)
+    assert "ckpt-5 could not be removed: Permission denied" in caplog.text
 
 
-def test_optimizer_state_of_what_is_not_trained_is_refused(tmp_path: Path) -> None:
-    model = nn.Linear(2, 2)
-    optimizer = make_optimizer(model.named_parameters(), weight_decay=0.0, epsilon=1e-8)
-    model(torch.ones(2)).sum().backward()
-    optimizer.step()
-    save_optimizer(tmp_path, model, optimizer)
-    model.bias.requires_grad = False
-    fewer = make_optimizer(model.named_parameters(), weight_decay=0.0, epsilon=1e-8)
-    with pytest.raises(ValueError, match=r"has a state of bias.*--fix_word_embedding"):
-        load_optimizer(tmp_path, model, fewer)
-
-
-def test_random_state_comes_back(tmp_path: Path) -> None:
-    torch.manual_seed(5)
-    torch.rand(3)
-    save_random_state(tmp_path, CPU)
-    wanted = torch.rand(4)
-    torch.manual_seed(9)
-    load_random_state(tmp_path, CPU)
-    assert torch.equal(torch.rand(4), wanted)
-
-
-def test_nothing_is_pickled(tmp_path: Path) -> None:
-    save_random_state(tmp_path, CPU)
-    header = (tmp_path / RANDOM_STATE).read_bytes()[8:]
-    assert json.loads(header[: header.index(b"}}") + 2])["cpu"]["dtype"] == "U8"
-
-
-@pytest.fixture(autouse=True)
-def _all_messages(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
+def test_optimizer_state_goes_by_name_and_comes_back_exactly(tmp_path: Path) -> None:
+    state = {
+        "words.weight": {"exp_avg": torch.randn(3, 2), "step": torch.tensor(7.0)},
+        "a/b": {"exp_avg": torch.randn(4).double()},
+    }
+    save_optimizer(tmp_path, state)
+    header = (tmp_path / OPTIMIZER).read_bytes()[8:]
+    assert "exp_avg/words.weight" in json.loads(header[: header.index(b"}}") + 2])
+    found = read_optimizer(tmp_path)
+    assert found.keys() == state.keys()
+    for name, kinds in state.items():
+        assert found[name].keys() == kinds.keys()
+        assert all(torch.equal(found[name][kind], value) for kind, value in kinds.items())

@@ -1,0 +1,238 @@
+"""Folders that are written whole or not at all, and that can tell whether they still are.
+
+    ckpt-1500           in its place            ckpt-1500.old       being replaced
+    ckpt-1500.tmp       being written           ckpt-1500.removed   being deleted
+
+Notable: a folder is written beside its place, every file is synced, `training_state.json` comes
+last (size and SHA-256 of each other file, and a seal over itself), and a rename commits it. A
+folder that has the name already is renamed away before and deleted after that, so at every instant
+a whole copy is there under one of the names above; the next start puts it in its place
+(`put_right`). What is deleted loses its name first. So a folder with a final name is complete,
+unless the disk damages it later, which the checksums show.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 2
+"""Version of `training_state.json` and what goes with it."""
+
+RECORD = "training_state.json"
+_NEW, _OLD, _REMOVED = ".tmp", ".old", ".removed"
+_NO_SEAL = "0" * 64
+
+Record = dict[str, Any]
+"""What `training_state.json` holds; every value is plain JSON."""
+
+
+def find_fault(folder: Path) -> str | None:
+    """What is wrong with a checkpoint, or None: each file needs its recorded size and checksum."""
+    try:
+        record = read_record(folder)
+        # Format 1 had no seal. What is whole but of another format is for `restore` to refuse.
+        if ("seal" in record or record["format"] == FORMAT) and not _is_sealed(folder, record):
+            return f"{RECORD} has not its own checksum"
+        for name, expected in record["files"].items():
+            if (folder / name).stat().st_size != expected["size"]:
+                return f"{name} has not the recorded size"
+            if _sha256(folder / name) != expected["sha256"]:
+                return f"{name} has not the recorded checksum"
+    except OSError as error:
+        return f"{Path(error.filename or RECORD).name}: {error.strerror}"
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"{RECORD} cannot be understood: {error}"
+    return None
+
+
+def read_record(folder: Path) -> Record:
+    """The `training_state.json` of a checkpoint."""
+    record: Record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    return record
+
+
+def commit(final: Path, write: Callable[[Path], None], record: Mapping[str, Any]) -> Path:
+    """Write a folder so that it is there whole or not at all, in place of one that has its name.
+
+    Args:
+        final: The folder, `ckpt-<step>` or `best` in the output folder.
+        write: Writes every file but the record into the folder it is given.
+        record: What goes into `training_state.json`, to which the files' sizes and
+            checksums are added.
+
+    Returns:
+        The folder.
+
+    Raises:
+        OSError: It could not be written; whatever was there stands as it was.
+    """
+    temporary = final.with_name(final.name + _NEW)
+    with _told_as_environment_trouble(final, temporary):
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        write(temporary)
+        _write_record(temporary, record)
+        _sync_all(temporary)
+        _put_in_place(temporary, final)
+    return final
+
+
+def remove(folder: Path) -> None:
+    """Delete a checkpoint, its name first: no moment shows a part of it under that name."""
+    going = folder.with_name(folder.name + _REMOVED)
+    if going.exists():
+        shutil.rmtree(going)
+    folder.rename(going)
+    _sync(folder.parent)
+    shutil.rmtree(going)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, each known to the disk as soon as it is there."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    for path in reversed(missing):
+        path.mkdir(exist_ok=True)
+        _sync(path.parent)
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is not a folder")
+
+
+def put_right(parent: Path, names: re.Pattern[str]) -> None:
+    """Finish or undo what a save or a removal was at when it was stopped.
+
+    Args:
+        parent: Where the folders are.
+        names: What their names have as a whole; others are left alone.
+    """
+    leftovers = [
+        path
+        for suffix in (_NEW, _OLD, _REMOVED)
+        for path in sorted(parent.glob(f"*{suffix}"))
+        if names.fullmatch(path.stem) and path.is_dir()
+    ]
+    for leftover in leftovers:
+        final = leftover.with_suffix("")
+        is_wanted = leftover.suffix != _REMOVED and find_fault(final) is not None
+        if is_wanted and find_fault(leftover) is None:
+            logger.warning("an interrupted save left %s, which is whole: it is kept", leftover)
+            if final.exists():
+                remove(final)
+            leftover.rename(final)
+            _sync(parent)
+        else:
+            logger.warning("removing %s, left by an interrupted save", leftover)
+            shutil.rmtree(leftover)
+
+
+@contextmanager
+def _told_as_environment_trouble(final: Path, temporary: Path) -> Iterator[None]:
+    """Turn what a full disk raises into an OSError that says what stands; clear the rest away."""
+    try:
+        yield
+    except Exception as error:
+        reason = _trouble_with_the_disk(error)
+        if reason is None:
+            raise
+        old = final.with_name(final.name + _OLD)
+        if old.exists() and not final.exists():
+            old.rename(final)
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise OSError(
+            f"{final} could not be saved: {reason}; earlier checkpoints are untouched, "
+            "and the same command resumes from the newest one once there is room"
+        ) from error
+
+
+def _trouble_with_the_disk(error: Exception) -> str | None:
+    """What the system said, if it was the system: libraries in Rust have exceptions of their own.
+
+    safetensors raises its own class, tokenizers the bare `Exception`, with the system's number in
+    the text.
+    """
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    if number is not None and (isinstance(error, SafetensorError) or type(error) is Exception):
+        return os.strerror(int(number.group(1)))
+    return None
+
+
+def _write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    """Write `training_state.json` over what the folder holds, sealed."""
+    files = {
+        path.relative_to(folder).as_posix(): {
+            "size": path.stat().st_size,
+            "sha256": _sha256(path),
+        }
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    content = {**record, "files": files, "seal": _NO_SEAL}
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    seal = hashlib.sha256(text.encode()).hexdigest()
+    sealed = seal.join(text.rsplit(_NO_SEAL, maxsplit=1))
+    (folder / RECORD).write_text(sealed, encoding="utf-8")
+
+
+def _is_sealed(folder: Path, record: Record) -> bool:
+    """Whether the record's seal is the SHA-256 of the record with zeros in the seal's place."""
+    text = (folder / RECORD).read_bytes()
+    unsealed = _NO_SEAL.encode().join(text.rsplit(str(record.get("seal")).encode(), maxsplit=1))
+    return hashlib.sha256(unsealed).hexdigest() == record.get("seal")
+
+
+def _sync_all(folder: Path) -> None:
+    """Have everything in a folder on the disk, its names too, and readable by who may open it."""
+    readable = folder.stat().st_mode & 0o666  # weight files are written for their owner alone
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(readable)
+        _sync(path)
+    _sync(folder)
+
+
+def _put_in_place(temporary: Path, final: Path) -> None:
+    """Rename; what has the name makes way first and is deleted once the disk knows the new one."""
+    old = final.with_name(final.name + _OLD)
+    if final.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        final.rename(old)
+    temporary.rename(final)
+    _sync(final.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    """Have the operating system put a file, or the names in a folder, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems cannot sync a folder; they keep its names safe by themselves.
+        if not (path.is_dir() and error.errno in (errno.EINVAL, errno.ENOTSUP)):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()

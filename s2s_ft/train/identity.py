@@ -1,0 +1,206 @@
+"""What makes a run the run it is, and what of it may change when it goes on.
+
+Notable: what a resumed run must share with the one that saved is its *identity*: data, tokenizer,
+method, corruption, lengths, seed, examples per update, the pretrained encoder, and which of its
+weights are trained. Everything else (number of processes, micro-batch, learning rate and its decay
+over the layers, number of updates, how often to save) may change from one start to the next; it is
+said and taken up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from s2s_ft.data.features import FeatureStore
+from s2s_ft.model.seq2seq import Seq2SeqModel
+from s2s_ft.options import TrainOptions, as_dict
+from s2s_ft.options.adapter import AdapterOptions
+from s2s_ft.text import TextCodec
+from s2s_ft.train.folders import FORMAT
+
+logger = logging.getLogger(__name__)
+
+FLAGS = {
+    "tokenizer": "--model_name_or_path, --tokenizer_name or --do_lower_case",
+    "training data": "--train_file, --num_train_examples, --source_key or --target_key",
+    "method": "--fine_tuning_method",
+    "corruption": "--target_mask_prob and the flags beside it",
+    "longest source and target": "--max_source_seq_length or --max_target_seq_length",
+    "seed": "--seed",
+    "examples per update": "--global_batch_size, --per_gpu_train_batch_size, "
+    "--gradient_accumulation_steps or the number of processes",
+    "model config": "--model_name_or_path, --config_name or --dropout",
+    "adapter": "--peft and the flags beside it",
+    "trained word embeddings": "--fix_word_embedding",
+    "pretrained weights": "--model_name_or_path or --fresh_head",
+}
+"""Parts of a run's identity, and the flags that decide them."""
+
+TOLD = ("optimization", "validation", "adapter", "runtime")
+"""Groups of options whose changes are told of and taken up."""
+
+_CONFIG_NOISE = {
+    "_name_or_path",
+    "architectures",
+    "dtype",
+    "torch_dtype",
+    "transformers_version",
+    "s2s_ft",
+}
+"""Config entries that say where a model comes from, not what it computes."""
+
+_DECIDE_THE_END = (
+    "dev_file",
+    "num_dev_examples",
+    "eval_steps",
+    "eval_metric",
+    "eval_beam_size",
+    "eval_length_penalty",
+    "early_stopping_patience",
+)
+"""Options that decide whether a run has ended early."""
+
+_LIBRARIES = ("numpy", "safetensors", "tokenizers", "torch", "transformers")
+
+START_ANEW = "name another --output_dir, or give --overwrite_output_dir to start anew"
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What stays the same from one checkpoint of a run to the next.
+
+    Attributes:
+        identity: By the keys of `FLAGS`, in plain JSON; the examples per update are not yet in it.
+        options: Every option, as given.
+        versions: Of Python and the libraries whose numbers matter.
+    """
+
+    identity: dict[str, Any]
+    options: dict[str, Any]
+    versions: dict[str, str]
+
+    @classmethod
+    def of(
+        cls, options: TrainOptions, codec: TextCodec, store: FeatureStore, model: Seq2SeqModel
+    ) -> RunFacts:
+        """The facts of a run whose model is as it was made, and not spread over ranks yet."""
+        config = model.encoder.config.to_dict()
+        identity = {
+            "tokenizer": codec.fingerprint,
+            "training data": store.folder.name,
+            "method": options.model.method,
+            "corruption": asdict(options.corruption),
+            "longest source and target": [
+                options.data.max_source_seq_length,
+                options.data.max_target_seq_length,
+            ],
+            "seed": options.runtime.seed,
+            "model config": {
+                key: value for key, value in config.items() if key not in _CONFIG_NOISE
+            },
+            "adapter": _shape_of(options.adapter),
+            "trained word embeddings": not options.model.fix_word_embedding,
+            "pretrained weights": _fingerprint(model),
+        }
+        versions = {name: metadata.version(name) for name in _LIBRARIES}
+        return cls(identity, as_dict(options), {"python": platform.python_version(), **versions})
+
+
+def check_format(folder: Path, record: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint that another version wrote."""
+    found = record.get("format")
+    if found == FORMAT:
+        return
+    newer = isinstance(found, int) and found > FORMAT
+    raise ValueError(
+        f"cannot resume from {folder}: it is in format {found} of "
+        f"{'a newer' if newer else 'an older'} version of this tool, and this one knows format "
+        f"{FORMAT}; finish that run with the version that began it, {START_ANEW}"
+    )
+
+
+def check_same_run(folder: Path, record: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint whose run had another identity."""
+    for part, flags in FLAGS.items():
+        for what, before, now in _differences(part, record["identity"][part], identity[part]):
+            raise ValueError(
+                f"cannot resume from {folder}: {what} was {before}, now {now}; undo the "
+                f"change of {flags}, {START_ANEW}"
+            )
+
+
+def tell_changes(record: Mapping[str, Any], facts: RunFacts, processes: int) -> None:
+    """Warn of options that a resume takes up, and of what may round differently."""
+    for group in TOLD:
+        differences = _differences(group, record["options"][group], facts.options[group])
+        for what, before, now in differences:
+            if what != "runtime local_rank":
+                logger.warning(
+                    "resuming with another setting, %s: %s before, %s now", what, before, now
+                )
+    changes = [
+        *_differences("number of processes", record["processes"], processes),
+        *_differences("version", record["versions"], facts.versions),
+    ]
+    for what, before, now in changes:
+        logger.warning(
+            "resuming with another %s: %s before, %s now; results may round differently",
+            what,
+            before,
+            now,
+        )
+
+
+def still_finished(record: Mapping[str, Any], facts: RunFacts) -> str | None:
+    """Why the run had ended early, unless what decides that was changed since."""
+    reason: str | None = record["finished"]
+    before, now = record["options"]["validation"], facts.options["validation"]
+    if reason is not None and any(before[key] != now[key] for key in _DECIDE_THE_END):
+        logger.warning("the run had ended (%s), and goes on with its new settings", reason)
+        return None
+    return reason
+
+
+def _shape_of(adapter: AdapterOptions) -> dict[str, Any] | str:
+    """What of the adapter's options decides its weights and what they compute."""
+    if adapter.peft is None:
+        return "none"
+    return {key: value for key, value in asdict(adapter).items() if key != "peft_save"}
+
+
+def _fingerprint(model: nn.Module) -> str:
+    """SHA-256 of all weights, whatever their names and their order."""
+    digests = [
+        hashlib.sha256(weight.detach().cpu().contiguous().numpy().data).digest()
+        for weight in model.parameters()
+    ]
+    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
+
+
+def _differences(name: str, before: Any, now: Any) -> Iterator[tuple[str, str, str]]:
+    """Name, old and new value of what differs, where both sides know it (libraries change)."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in before.keys() & now.keys():
+            yield from _differences(f"{name} {key}", before[key], now[key])
+    elif _plain(before) != _plain(now):
+        yield name, _short(before), _short(now)
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON gives it back: tuples are lists there."""
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _short(value: Any) -> str:
+    """A value for a message; fingerprints are cut."""
+    text = str(value)
+    return f"{text[:12]}…" if len(text) == 64 else text

@@ -1,0 +1,252 @@
+"""A save or removal that is stopped anywhere, by a kill or a power cut, loses no whole copy.
+
+Notable: a stop is tried before every single operation on the file system. Python tells of them
+through its audit hooks, and from the chosen one on everything fails, as for a process that is gone.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import re
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from s2s_ft.train import folders
+from s2s_ft.train.folders import FORMAT, RECORD, commit, find_fault, make_folder, put_right, remove
+
+NAMES = re.compile(r"ckpt-\d+|best")
+FILES = ("model.safetensors", "config.json", "sub/more.txt", RECORD)
+
+
+def record(step: int) -> dict[str, object]:
+    return {"format": FORMAT, "step": step}
+
+
+def writing(content: str) -> Callable[[Path], None]:
+    """A function that writes a small checkpoint."""
+
+    def write(folder: Path) -> None:
+        save_file({"weight": torch.arange(6.0)}, folder / "model.safetensors")
+        (folder / "config.json").write_text(content, encoding="utf-8")
+        (folder / "sub").mkdir()
+        (folder / "sub" / "more.txt").write_text("more", encoding="utf-8")
+
+    return write
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    return commit(tmp_path / "ckpt-5", writing("old"), record(5))
+
+
+class Gone(BaseException):
+    """The process is no more."""
+
+
+class Stop:
+    """Counts operations on files below a folder, and lets nothing happen from a chosen one on."""
+
+    def __init__(self) -> None:
+        self.folder: str | None = None
+        self.left = 0
+        self.count = 0
+        self.thread = 0
+
+    def hear(self, event: str, arguments: tuple[object, ...]) -> None:
+        if self.folder is None or threading.get_ident() != self.thread:
+            return
+        if event not in ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod"):
+            return
+        if not str(arguments[0]).startswith(self.folder) and event == "open":
+            return
+        self.count += 1
+        if self.count > self.left:
+            raise Gone
+
+    @contextmanager
+    def after(self, operations: int, folder: Path) -> Iterator[None]:
+        self.folder, self.left, self.count = str(folder), operations, 0
+        self.thread = threading.get_ident()
+        try:
+            yield
+        finally:
+            self.folder = None
+
+
+STOP = Stop()
+sys.addaudithook(STOP.hear)
+
+
+def save_anew(parent: Path) -> None:
+    commit(parent / "ckpt-5", writing("new"), record(5))
+
+
+def replace_best(parent: Path) -> None:
+    commit(parent / "best", writing("new"), record(9))
+
+
+def take_away(parent: Path) -> None:
+    remove(parent / "ckpt-5")
+
+
+@pytest.mark.parametrize("act", [save_anew, replace_best])
+def test_a_stop_anywhere_leaves_a_whole_copy(act: Callable[[Path], None], tmp_path: Path) -> None:
+    """Even while a folder replaces one that has its name, the old or the new one is found again."""
+    name = "ckpt-5" if act is save_anew else "best"
+    found = set()
+    for operations in range(1000):
+        parent = tmp_path / str(operations)
+        parent.mkdir()
+        commit(parent / name, writing("old"), record(5))
+        stopped = True
+        with STOP.after(operations, parent):
+            try:
+                act(parent)
+                stopped = False
+            except Gone:
+                pass
+        put_right(parent, NAMES)
+        assert [path.name for path in parent.iterdir()] == [name]
+        assert find_fault(parent / name) is None
+        found.add((parent / name / "config.json").read_text(encoding="utf-8"))
+        if not stopped:
+            break
+    assert operations > 20
+    assert found == {"old", "new"}
+
+
+def test_a_stop_anywhere_in_a_first_save_leaves_the_earlier_one(tmp_path: Path) -> None:
+    for operations in range(1000):
+        parent = tmp_path / str(operations)
+        parent.mkdir()
+        commit(parent / "ckpt-1", writing("old"), record(1))
+        stopped = True
+        with STOP.after(operations, parent):
+            try:
+                save_anew(parent)
+                stopped = False
+            except Gone:
+                pass
+        put_right(parent, NAMES)
+        names = sorted(path.name for path in parent.iterdir())
+        assert names in (["ckpt-1"], ["ckpt-1", "ckpt-5"])
+        assert all(find_fault(parent / name) is None for name in names)
+        if not stopped:
+            break
+    assert names == ["ckpt-1", "ckpt-5"]
+
+
+def test_a_stop_anywhere_in_a_removal_leaves_no_part_that_looks_whole(tmp_path: Path) -> None:
+    for operations in range(1000):
+        parent = tmp_path / str(operations)
+        parent.mkdir()
+        commit(parent / "ckpt-5", writing("old"), record(5))
+        stopped = True
+        with STOP.after(operations, parent):
+            try:
+                take_away(parent)
+                stopped = False
+            except Gone:
+                pass
+        if (parent / "ckpt-5").exists():
+            assert find_fault(parent / "ckpt-5") is None
+        put_right(parent, NAMES)
+        assert [path.name for path in parent.iterdir()] in ([], ["ckpt-5"])
+        if not stopped:
+            break
+    assert operations > 5
+    assert list(parent.iterdir()) == []
+
+
+def test_kills_at_random_instants_of_saving(tmp_path: Path) -> None:
+    """A process that saves again and again, in turns under two names, gets SIGKILL."""
+    seed = random.SystemRandom().randrange(10**6)
+    print(f"seed {seed}")
+    choice = random.Random(seed)
+    for _ in range(25):
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            for number in range(10**6):
+                name = ("ckpt-5", "best")[number % 2]
+                commit(tmp_path / name, writing(str(number)), record(5))
+                os.write(writer, b".")
+        os.close(writer)
+        assert os.read(reader, 1) + os.read(reader, 1) == b".."  # both have been committed
+        time.sleep(0.01 * choice.random())
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(reader)
+        put_right(tmp_path, NAMES)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "ckpt-5"]
+        assert find_fault(tmp_path / "best") is None
+        assert find_fault(tmp_path / "ckpt-5") is None
+
+
+# ------------------------------------------------------------------ a power cut
+
+
+def test_the_disk_knows_each_part_before_the_next_depends_on_it(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every file is synced before the rename, the names after it, and only then the old one
+    goes.
+    """
+    log: list[tuple[str, str]] = []
+    sync, rename, rmtree = folders._sync, Path.rename, shutil.rmtree
+
+    def note(what: str, path: Path) -> None:
+        log.append((what, path.relative_to(saved.parent).as_posix()))
+
+    monkeypatch.setattr(folders, "_sync", lambda path: (note("sync", path), sync(path)))
+    monkeypatch.setattr(
+        Path, "rename", lambda path, new: (note("rename", path), rename(path, new))[1]
+    )
+    monkeypatch.setattr(
+        shutil, "rmtree", lambda path, **kind: (note("delete", path), rmtree(path, **kind))
+    )
+    save_anew(saved.parent)
+    renamed = log.index(("rename", "ckpt-5.tmp"))
+    before, after = log[:renamed], log[renamed + 1 :]
+    paths = {"ckpt-5.tmp", "ckpt-5.tmp/sub", *(f"ckpt-5.tmp/{name}" for name in FILES)}
+    assert {path for what, path in before if what == "sync"} == paths
+    assert before[-1] == ("rename", "ckpt-5")
+    assert after == [("sync", "."), ("delete", "ckpt-5.old")]
+    log.clear()
+    remove(saved)
+    assert log == [("rename", "ckpt-5"), ("sync", "."), ("delete", "ckpt-5.removed")]
+
+
+def test_a_new_folder_is_known_to_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(folders, "_sync", synced.append)
+    make_folder(tmp_path / "a" / "b")
+    make_folder(tmp_path / "a" / "b")
+    assert synced == [tmp_path, tmp_path / "a"]
+
+
+def test_a_file_system_that_cannot_sync_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync = os.fsync
+
+    def refuse(descriptor: int) -> None:
+        if os.path.isdir(f"/proc/self/fd/{descriptor}"):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    save_anew(tmp_path)
+    assert find_fault(tmp_path / "ckpt-5") is None
