@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 logger = logging.getLogger(__name__)
 
@@ -51,10 +51,39 @@ class Precision:
         """Bring the gradients back to the scale of the loss."""
         self.scaler.unscale_(optimizer)
 
-    def step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Take the update (float16: leave it out where a gradient overflowed), adapt the scale."""
+    def step(
+        self, optimizer: torch.optim.Optimizer, *, norm: Tensor, max_norm: float, skip: Tensor
+    ) -> None:
+        """Clip the gradient and take the update, unless it must be left out.
+
+        Args:
+            optimizer: Its parameters have their gradients.
+            norm: Float32 scalar, L2 norm of the whole gradient.
+            max_norm: Norm that the gradient is scaled down to; 0 = never.
+            skip: Float32 scalar, 1 where nothing may be stepped. (float16: the scaler leaves out,
+                too, what overflowed, and adapts its scale.)
+        """
+        if self._folds_into(optimizer):
+            # torch's fused kernel divides by the one and heeds the other in its one pass.
+            factor = (norm / max_norm).clamp(min=1.0) if max_norm > 0 else torch.ones_like(norm)
+            optimizer.grad_scale, optimizer.found_inf = factor, skip  # type: ignore[attr-defined]
+            optimizer.step()
+            return
+        if bool(skip):
+            return
+        if max_norm > 0:
+            parameters = [each for group in optimizer.param_groups for each in group["params"]]
+            nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
         self.scaler.step(optimizer)
         self.scaler.update()
+
+    def _folds_into(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Whether the optimizer takes the clipping and the verdict as tensors."""
+        if self.scaler.is_enabled() or not isinstance(optimizer, torch.optim.AdamW):
+            return False
+        group = optimizer.param_groups[0]
+        sharded = any(hasattr(each, "full_tensor") for each in group["params"][:1])
+        return bool(group["fused"]) and not sharded
 
     @property
     def may_overflow(self) -> bool:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from s2s_ft.data.batches import steps_per_epoch
+from s2s_ft.options.optimization import OptimizationOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class Schedule:
     Attributes:
         total_steps: Optimizer updates of the whole run.
         steps_per_epoch: Updates that see every example once; the last one may be smaller.
-        global_batch_size: Examples in an update: per-device batch times accumulated micro-batches.
+        global_batch_size: Examples in an update, over all ranks.
         warmup_steps: Updates before the learning rate reaches its peak.
     """
 
@@ -45,6 +46,18 @@ class Schedule:
             return peak * step / self.warmup_steps
         remaining = max(0, self.total_steps - step)
         return peak * remaining / max(1, self.total_steps - self.warmup_steps)
+
+
+def global_batch_size(options: OptimizationOptions, num_ranks: int) -> int:
+    """Examples in an update, over all ranks: `--global_batch_size`, or what the other flags make.
+
+    Args:
+        options: The flags.
+        num_ranks: Processes that train together.
+    """
+    if options.global_batch_size is not None:
+        return options.global_batch_size
+    return options.per_gpu_train_batch_size * options.gradient_accumulation_steps * num_ranks
 
 
 def plan_schedule(

@@ -20,10 +20,12 @@ from torch import Tensor, nn
 
 from s2s_ft.layout import Batch
 from s2s_ft.model.seq2seq import Seq2SeqModel
-from s2s_ft.train.loop import MicroBatch, TrainState, train_step
+from s2s_ft.train.distributed import World
+from s2s_ft.train.feed import MicroBatch
 from s2s_ft.train.optimizer import make_optimizer
 from s2s_ft.train.precision import choose_precision
 from s2s_ft.train.schedule import Schedule
+from s2s_ft.train.step import TrainState, train_step
 from tests.parity.conftest import GOLDEN, cases, golden_batch, golden_method, read_json
 from tests.parity.test_training_pass import original_name
 
@@ -40,7 +42,7 @@ class MeanOfMeans(nn.Module):
         self.share = sum(batch.num_supervised for batch in batches) / len(batches)
         self.losses: list[float] = []
 
-    def loss(self, batch: Batch, label_smoothing: float) -> Tensor:
+    def forward(self, batch: Batch, label_smoothing: float) -> Tensor:
         mean = self.model.loss(batch, label_smoothing) / (batch.num_supervised + 1e-5)
         self.losses.append(mean.item())
         return mean * self.share
@@ -58,11 +60,15 @@ def golden_run(
     method, tensors = golden_method(source["dataset_options"]), source["variants"][variant]
     rows = np.arange(len(tensors["source_ids"]))
     slices = [slice(first, None, settings["acc"]) for first in range(settings["acc"])]
-    parts = [MicroBatch(rows[part], golden_batch(method, tensors, part)) for part in slices]
+    parts = [
+        MicroBatch(rows[part], number, golden_batch(method, tensors, part))
+        for number, part in enumerate(slices)
+    ]
     model = load_golden_model(weights)
     wrapped = MeanOfMeans(model, [part.batch for part in parts])
     state = TrainState(
-        model=wrapped,  # type: ignore[arg-type]
+        model=model,
+        network=wrapped,
         optimizer=make_optimizer(
             model.named_parameters(),
             weight_decay=settings["wd"],
@@ -80,6 +86,8 @@ def golden_run(
         peak_learning_rate=settings["lr"],
         max_grad_norm=settings["clip"],
         label_smoothing=inputs["label_smoothing"],
+        seed=0,
+        world=World(),
     )
     return inputs, wrapped, state, parts, golden_batch(method, tensors)
 

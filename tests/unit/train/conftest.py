@@ -1,7 +1,10 @@
-"""A model small enough to follow by hand, in the place of an encoder, and what trains it."""
+"""A model small enough to follow by hand, in the place of an encoder, and what trains it; and a
+whole run of a tiny encoder.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,11 +17,17 @@ from torch import Tensor, nn
 from s2s_ft.data.features import FeatureStore, build_or_open
 from s2s_ft.layout import Batch
 from s2s_ft.methods import method_named
+from s2s_ft.options import TrainOptions, build
 from s2s_ft.text import TextCodec
-from s2s_ft.train.loop import TrainingData, TrainState
+from s2s_ft.train import preparation
+from s2s_ft.train.distributed import World
+from s2s_ft.train.feed import TrainingData
 from s2s_ft.train.optimizer import make_optimizer
 from s2s_ft.train.precision import choose_precision
+from s2s_ft.train.run import train
 from s2s_ft.train.schedule import Schedule
+from s2s_ft.train.step import TrainState
+from tests.unit.train.runs import STEPS, Train
 
 CPU = torch.device("cpu")
 
@@ -32,6 +41,9 @@ class WordModel(nn.Module):
         self.LayerNorm = nn.LayerNorm(8)
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(8, vocab_size)
+
+    def forward(self, batch: Batch, label_smoothing: float) -> Tensor:
+        return self.loss(batch, label_smoothing)
 
     def loss(self, batch: Batch, label_smoothing: float) -> Tensor:
         hidden = self.LayerNorm(self.words(batch.ids.reshape(-1)[batch.supervised]))
@@ -55,11 +67,18 @@ def store(codec: TextCodec, data_file: Path, tmp_path: Path) -> FeatureStore:
 def make_data(codec: TextCodec, store: FeatureStore) -> Callable[..., TrainingData]:
     """A function that gives the sixteen rows, cut into micro-batches of a size."""
 
-    def make(micro_batch_size: int = 4, name: str = "pseudo_mask") -> TrainingData:
+    def make(micro_batch_size: int = 4, name: str = "pseudo_mask", **changes: Any) -> TrainingData:
         method = method_named(
             name, special=codec.special, max_source_length=12, max_target_length=6
         )
-        return TrainingData(store, method, 7, micro_batch_size, CPU)
+        return TrainingData(
+            store=store,
+            method=method,
+            seed=7,
+            micro_batch_size=micro_batch_size,
+            device=CPU,
+            **changes,
+        )
 
     return make
 
@@ -79,9 +98,57 @@ def make_state(codec: TextCodec) -> Callable[..., TrainState]:
             "peak_learning_rate": 0.01,
             "max_grad_norm": 1.0,
             "label_smoothing": 0.1,
+            "seed": 7,
+            "world": World(),
             **changes,
         }
         optimizer = make_optimizer(model.named_parameters(), weight_decay=0.01, epsilon=1e-8)
-        return TrainState(model=model, optimizer=optimizer, **settings)
+        return TrainState(model=model, network=model, optimizer=optimizer, **settings)
 
     return make
+
+
+@pytest.fixture
+def _quiet_surroundings(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing but the test decides how a run goes, and what it logs is kept."""
+    monkeypatch.setattr(preparation, "fast_float32_matmul", lambda: "highest")
+    for name in ("WORLD_SIZE", "SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT"):
+        monkeypatch.delenv(name, raising=False)
+    caplog.set_level(logging.INFO)
+
+
+@pytest.fixture
+def output_dir(tmp_path: Path) -> Path:
+    """Where `run` runs."""
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def run(
+    tiny_checkpoint: Callable[[str], Path],
+    data_file: Path,
+    output_dir: Path,
+    _quiet_surroundings: None,
+) -> Train:
+    """A function that trains the tiny BERT with dropout 0.1; it takes flags by name."""
+
+    def start(**flags: Any) -> int:
+        usual: dict[str, Any] = {
+            "train_file": str(data_file),
+            "model_name_or_path": str(tiny_checkpoint("bert")),
+            "output_dir": str(output_dir),
+            "max_source_seq_length": 14,
+            "max_target_seq_length": 6,
+            "per_gpu_train_batch_size": 2,
+            "gradient_accumulation_steps": 2,
+            "num_training_steps": STEPS,
+            "num_warmup_steps": 2,
+            "learning_rate": 1e-3,
+            "dropout": 0.1,
+            "save_steps": 0,
+            "logging_steps": 2,
+            "no_cuda": True,
+        }
+        return train(build(TrainOptions, {**usual, **flags}))
+
+    return start

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from s2s_ft.train.schedule import Schedule, plan_schedule
+from s2s_ft.options.optimization import OptimizationOptions
+from s2s_ft.train.schedule import Schedule, global_batch_size, plan_schedule
 
 
 def plan(**changes: int) -> Schedule:
@@ -60,3 +61,14 @@ def test_warm_up_longer_than_the_run_is_refused() -> None:
 def test_nothing_to_train_is_refused() -> None:
     with pytest.raises(ValueError, match="--num_training_epochs 0"):
         plan(num_training_epochs=0)
+
+
+@pytest.mark.parametrize(("ranks", "size"), [(1, 6), (2, 12), (8, 48)])
+def test_an_update_grows_with_the_ranks(ranks: int, size: int) -> None:
+    options = OptimizationOptions(per_gpu_train_batch_size=3, gradient_accumulation_steps=2)
+    assert global_batch_size(options, ranks) == size
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 8])
+def test_an_update_of_a_given_size_does_not(ranks: int) -> None:
+    assert global_batch_size(OptimizationOptions(global_batch_size=10), ranks) == 10

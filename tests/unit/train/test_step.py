@@ -1,8 +1,9 @@
-"""One update, and where the examples of each update come from."""
+"""One update, what a failing one leaves behind, and the loop that takes one after another."""
 
 from __future__ import annotations
 
 import math
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -14,9 +15,10 @@ from torch import Tensor
 
 from s2s_ft.cli import TrainingFault
 from s2s_ft.layout import Batch
-from s2s_ft.train.loop import MicroBatch, TrainingData, TrainState, take_updates, train_step
+from s2s_ft.train.feed import TrainingData
 from s2s_ft.train.precision import Precision
 from s2s_ft.train.schedule import Schedule
+from s2s_ft.train.step import StepReport, TrainState, take_updates, train_step
 
 MakeData = Callable[..., TrainingData]
 MakeState = Callable[..., TrainState]
@@ -33,10 +35,6 @@ def schedule(total: int = 10, batch: int = 4) -> Schedule:
 
 def weights(state: TrainState) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in state.model.state_dict().items()}
-
-
-def indices(updates: list[list[MicroBatch]]) -> list[list[list[int]]]:
-    return [[part.indices.tolist() for part in parts] for parts in updates]
 
 
 @pytest.mark.parametrize("name", ["causal", "masked", "pseudo_mask"])
@@ -73,7 +71,7 @@ def test_gradients_are_clipped_to_the_norm(make_data: MakeData, make_state: Make
     for bound in (1e-3, 0.0, math.inf):
         state = make_state(max_grad_norm=bound)
         seen: list[float] = []
-        state.optimizer.register_step_pre_hook(
+        state.optimizer.register_step_post_hook(
             lambda *_, s=state, n=seen: n.append(gradient_norm(s))
         )
         report = train_step(state, parts)
@@ -174,47 +172,109 @@ def test_scaling_does_not_change_the_update(make_data: MakeData, make_state: Mak
         torch.testing.assert_close(one, two)
 
 
-def test_an_epoch_has_every_example_once(make_data: MakeData) -> None:
-    for _ in range(2):
-        updates = list(make_data(2).updates(schedule(4), 0))
-        seen = [row for parts in indices(updates) for part in parts for row in part]
-        assert sorted(seen) == list(range(16))
+@pytest.mark.parametrize("sizes", [(8, 4), (4, 2), (8, 2)])
+def test_cutting_an_update_otherwise_changes_nothing(
+    sizes: tuple[int, int], make_data: MakeData, make_state: MakeState
+) -> None:
+    gradients = []
+    for size in sizes:
+        state = make_state(max_grad_norm=0.0)
+        train_step(state, make_data(size).micro_batches(np.arange(8), 0))
+        gradients.append([value["exp_avg"] for value in state.optimizer.state.values()])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
 
 
-def test_micro_batches_are_cut_from_the_global_batch(make_data: MakeData) -> None:
-    small = indices(list(make_data(2).updates(schedule(3, batch=6), 0)))
-    large = indices(list(make_data(6).updates(schedule(3, batch=6), 0)))
-    assert [[row for part in parts for row in part] for parts in small] == [
-        parts[0] for parts in large
-    ]
-    assert [[len(part) for part in parts] for parts in small] == [[2, 2, 2], [2, 2, 2], [2, 2]]
+def test_dropout_depends_on_update_and_micro_batch_only(
+    make_data: MakeData, make_state: MakeState
+) -> None:
+    parts = make_data(2).micro_batches(ROWS, 0)
+    losses = []
+    for disturbance in (0, 1):
+        state = make_state(dropout=0.5)
+        torch.rand(disturbance)
+        losses.append([train_step(state, parts).loss for _ in range(2)])
+    assert losses[0] == losses[1]
+    other = make_state(dropout=0.5, seed=8)
+    assert train_step(other, parts).loss != losses[0][0]
 
 
-@pytest.mark.parametrize("first", range(10))
-def test_updates_go_on_where_they_were_left(first: int, make_data: MakeData) -> None:
-    whole = list(make_data(2).updates(schedule(), 0))
-    rest = list(make_data(2).updates(schedule(), first))
-    assert indices(rest) == indices(whole[first:])
-    for expected, parts in zip(whole[first:], rest, strict=True):
-        for one, other in zip(expected, parts, strict=True):
-            assert torch.equal(one.batch.ids, other.batch.ids)
-            assert torch.equal(one.batch.labels, other.batch.labels)
+def test_a_pass_of_weight_zero_counts_for_nothing(
+    make_data: MakeData, make_state: MakeState
+) -> None:
+    parts = make_data().micro_batches(ROWS, 0)
+    one, other = make_state(), make_state()
+    first = train_step(one, parts)
+    second = train_step(other, [*parts, replace(parts[0], weight=0.0)])
+    assert first == second
+    for name, value in weights(one).items():
+        assert torch.equal(value, weights(other)[name])
 
 
-def test_corruption_is_drawn_anew_every_epoch_and_not_by_place(make_data: MakeData) -> None:
-    data = make_data()
-    first, again = data.micro_batches(ROWS, 0), data.micro_batches(ROWS, 0)
-    assert torch.equal(first[0].batch.ids, again[0].batch.ids)
-    assert not torch.equal(first[0].batch.ids, data.micro_batches(ROWS, 1)[0].batch.ids)
-    alone = data.micro_batches(ROWS[2:3], 0)[0].batch
-    source = int(alone.source_lengths[0])
-    assert torch.equal(first[0].batch.ids[2, :source], alone.ids[0, :source])
-    assert torch.equal(first[0].batch.labels.sort().values, again[0].batch.labels.sort().values)
+def take(
+    state: TrainState,
+    data: TrainingData,
+    wait_at: Callable[[int], bool] = lambda _: False,
+    came: Callable[[], int | None] = lambda: None,
+) -> list[tuple[StepReport, int]]:
+    """Every report, with the updates that were launched when it came."""
+    reports = take_updates(state, data, wait_at=wait_at, signal=came)
+    return [(report, state.step) for report in reports]
 
 
 def test_the_loop_ends_with_the_schedule(make_data: MakeData, make_state: MakeState) -> None:
     state = make_state(schedule=schedule(6))
-    reports = list(take_updates(state, make_data()))
-    assert len(reports) == state.step == 6
+    reports = [report for report, _ in take(state, make_data())]
+    assert [report.step for report in reports] == [1, 2, 3, 4, 5, 6]
     assert reports[-1].loss < reports[0].loss
-    assert list(take_updates(state, make_data())) == []
+    assert take(state, make_data()) == []
+
+
+def test_reports_come_late_but_where_they_are_waited_for(
+    make_data: MakeData, make_state: MakeState
+) -> None:
+    late = take(make_state(), make_data(), wait_at=lambda step: step in (3, 4))
+    assert [(report.step, launched) for report, launched in late] == [
+        *((1, 2), (2, 3), (3, 3), (4, 4)),
+        *((5, 6), (6, 7), (7, 8), (8, 9), (9, 10), (10, 10)),
+    ]
+    prompt = take(make_state(), make_data(), wait_at=lambda _: True)
+    assert [report for report, _ in late] == [report for report, _ in prompt]
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_signal_ends_the_loop_at_the_state_of_its_report(
+    waits: bool, make_data: MakeData, make_state: MakeState
+) -> None:
+    state = make_state()
+    reports = take(
+        state,
+        make_data(),
+        wait_at=lambda _: waits,
+        came=lambda: int(signal.SIGTERM) if state.step >= 3 else None,
+    )
+    last, launched = reports[-1]
+    assert last.signal == signal.SIGTERM
+    assert last.step == launched == state.step == (4 if waits else 5)
+    assert all(report.signal is None for report, _ in reports[:-1])
+
+
+def test_what_follows_a_failed_update_is_not_stepped(
+    make_data: MakeData, make_state: MakeState
+) -> None:
+    state, seen = make_state(), []
+    true_loss: Any = state.model.loss
+
+    def loss(batch: Batch, label_smoothing: float) -> Tensor:
+        factor = math.nan if state.step == 2 else 1.0
+        return true_loss(batch, label_smoothing) * factor
+
+    state.model.loss = loss  # type: ignore[method-assign]
+    state.optimizer.register_step_post_hook(lambda *_: seen.append(weights(state)))
+    with pytest.raises(TrainingFault, match="update 3 of 10"):
+        take(state, make_data())
+    assert len(seen) == 4
+    for name, value in seen[1].items():
+        assert torch.equal(value, seen[2][name])
+        assert torch.equal(value, seen[3][name])
+    assert state.step == 2

@@ -1,0 +1,58 @@
+"""What the message about a failed update says: which examples, which parameter."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from s2s_ft.train.feed import MicroBatch
+
+MAX_EXAMPLES_NAMED = 20
+"""Examples that the message lists."""
+
+
+def what_failed(
+    model: nn.Module,
+    micro_batches: Sequence[MicroBatch],
+    losses: Sequence[float],
+    *,
+    loss: float,
+    norm: float,
+) -> str:
+    """Tell what was not finite, and where.
+
+    Args:
+        model: With the gradients of the failed update.
+        micro_batches: This rank's parts of it.
+        losses: Of each of them.
+        loss: Of the whole update, over all ranks.
+        norm: Of the gradient, over all ranks.
+    """
+    pairs = zip(micro_batches, losses, strict=True)
+    bad = [part for part, each in pairs if not math.isfinite(each)]
+    where, parameter = _named(bad or micro_batches), _first_bad_parameter(model)
+    if math.isfinite(loss):
+        return f"the gradient norm is {norm} (first in {parameter}), on {where}"
+    if bad:
+        return f"the loss is {loss}, on {where} (gradient first not finite in {parameter})"
+    return f"the loss is {loss}, on examples of another rank, which names them"
+
+
+def _named(parts: Sequence[MicroBatch]) -> str:
+    """The examples of some micro-batches."""
+    rows = np.concatenate([part.indices for part in parts])
+    first = ", ".join(str(row) for row in rows[:MAX_EXAMPLES_NAMED])
+    more = f" and {len(rows) - MAX_EXAMPLES_NAMED} more" if len(rows) > MAX_EXAMPLES_NAMED else ""
+    return f"examples {first}{more} (rows of the training data, from 0)"
+
+
+def _first_bad_parameter(model: nn.Module) -> str:
+    """Name of the first parameter whose gradient is not finite."""
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
+            return name
+    return "no single parameter; their sum overflows"

@@ -1,0 +1,264 @@
+"""All that a training run needs before its first update, made from the options in order.
+
+    tokenizer -> method -> token ids -> schedule -> model -> batch size -> network -> optimizer
+
+Notable: every rank makes the same things; only rank 0 tokenises. The number of examples in an
+update is settled before anything that depends on the device, so that what fits into its memory
+changes how an update is cut and not what it is.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+
+from s2s_ft.data.features import FeatureStore, build_or_open, length_report
+from s2s_ft.methods import Corruption, Method, method_named
+from s2s_ft.model import pretrained
+from s2s_ft.model.adapters import add_adapter
+from s2s_ft.model.compilation import compile_encoder, recompute_activations
+from s2s_ft.model.cpu_training import adapt_to_cpu
+from s2s_ft.model.memory import keep_freed_memory
+from s2s_ft.model.precision import fast_float32_matmul
+from s2s_ft.model.seq2seq import Seq2SeqModel
+from s2s_ft.options import TrainOptions, as_dict
+from s2s_ft.text import TextCodec
+from s2s_ft.train.distributed import World, wrap
+from s2s_ft.train.evaluate import Validator
+from s2s_ft.train.feed import TrainingData
+from s2s_ft.train.fitting import batches_of, micro_batch_size
+from s2s_ft.train.layers import rate_factors
+from s2s_ft.train.lines import OPTIONS, write_json
+from s2s_ft.train.optimizer import make_optimizer
+from s2s_ft.train.precision import Precision, choose_precision
+from s2s_ft.train.resume import RunFacts
+from s2s_ft.train.schedule import Schedule, global_batch_size, plan_schedule
+from s2s_ft.train.shared_store import built_by_main
+from s2s_ft.train.step import TrainState
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """A run that has not begun.
+
+    Attributes:
+        codec: The tokenizer.
+        facts: What a checkpoint must share with the run to be gone on with.
+        state: Model and optimizer before the first update.
+        data: Where the micro-batches come from.
+        validator: The held-out rows, or None.
+    """
+
+    codec: TextCodec
+    facts: RunFacts
+    state: TrainState
+    data: TrainingData
+    validator: Validator | None
+
+
+def prepare(options: TrainOptions, world: World) -> Preparation:
+    """Make all that a run needs.
+
+    Args:
+        options: Everything the command line says.
+        world: The ranks; all of them come here.
+
+    Raises:
+        ValueError: The options or the data do not fit.
+        EnvironmentFault: A package or a file system is missing.
+    """
+    precision = _choose_arithmetic(options, world)
+    # Fresh weights are the same on every rank and in every start of the run.
+    torch.manual_seed(options.runtime.seed)
+    with world.main_first():
+        codec = _load_codec(options)
+    method = _make_method(options, codec)
+    store = _open_features(options, codec, method, world)
+    schedule = _plan(options, len(store), world.size)
+    model = _load_model(options, codec)
+    facts = RunFacts.of(options, codec, store, model)
+    validator = Validator.of(
+        options, codec, method, world, precision.device, features_folder(options)
+    )
+    add_adapter(model, options.adapter)
+    if not options.runtime.fsdp:
+        model.to(precision.device)
+    if precision.device.type == "cpu":
+        adapt_to_cpu(model, alone=world.size == 1)
+    if options.runtime.gradient_checkpointing:
+        recompute_activations(model)
+    if options.runtime.torch_compile:
+        compile_encoder(model, precision.autocast)
+    data = TrainingData(
+        store=store,
+        method=method,
+        seed=options.runtime.seed,
+        micro_batch_size=options.optimization.per_gpu_train_batch_size,
+        device=precision.device,
+        rank=world.rank,
+        size=world.size,
+        max_tokens=options.optimization.max_tokens_per_batch,
+    )
+    size = micro_batch_size(options, model, data, precision, schedule, world)
+    data = replace(data, micro_batch_size=size)
+    state = _make_state(options, model, precision, schedule, world)
+    return Preparation(codec, facts, state, data, validator)
+
+
+def features_folder(options: TrainOptions) -> Path:
+    """Where token ids are kept."""
+    given = options.data.cached_train_features_file
+    return Path(given or Path(options.checkpoint.output_dir) / "features")
+
+
+def write_options(options: TrainOptions, preparation: Preparation) -> None:
+    """Write `train_options.json`: every option, and what was made of them."""
+    state, data = preparation.state, preparation.data
+    content = {
+        **as_dict(options),
+        "schedule": asdict(state.schedule),
+        "batches": batches_of(data),
+    }
+    write_json(Path(options.checkpoint.output_dir) / OPTIONS, content)
+
+
+def _choose_arithmetic(options: TrainOptions, world: World) -> Precision:
+    """The GPU if there is one and it may be used, else the CPU; and the precision on it."""
+    runtime = options.runtime
+    on_gpu = torch.cuda.is_available() and not runtime.no_cuda
+    device = torch.device("cuda", world.local_rank) if on_gpu else torch.device("cpu")
+    precision = choose_precision(
+        device, fp16=runtime.fp16, bf16=runtime.bf16, fp16_opt_level=runtime.fp16_opt_level
+    )
+    ranks = f"{world.size} processes, this one" if world.size > 1 else "training"
+    if on_gpu:
+        name = torch.cuda.get_device_name(device)
+        logger.info("%s on %s (%s), %s", ranks, device, name, precision.name)
+    else:
+        keep_freed_memory()
+        products = fast_float32_matmul()
+        logger.info(
+            "%s on the CPU, %d threads, %s (matmul %s)",
+            ranks,
+            torch.get_num_threads(),
+            precision.name,
+            products,
+        )
+    return precision
+
+
+def _load_codec(options: TrainOptions) -> TextCodec:
+    """The tokenizer of the encoder, or the one asked for instead."""
+    return TextCodec.load(
+        options.model.tokenizer_name or options.model.model_name_or_path,
+        do_lower_case=True if options.model.do_lower_case else None,
+        cache_dir=options.model.cache_dir,
+    )
+
+
+def _make_method(options: TrainOptions, codec: TextCodec) -> Method:
+    """The fine-tuning method with its corruption and lengths."""
+    return method_named(
+        options.model.method,
+        special=codec.special,
+        max_source_length=options.data.max_source_seq_length,
+        max_target_length=options.data.max_target_seq_length,
+        corruption=Corruption(**asdict(options.corruption)),
+    )
+
+
+def _open_features(
+    options: TrainOptions, codec: TextCodec, method: Method, world: World
+) -> FeatureStore:
+    """The token ids of the training rows, made if they are not there; tells their lengths."""
+    store = built_by_main(
+        world,
+        lambda: build_or_open(
+            Path(options.data.train_file),
+            codec,
+            folder=features_folder(options),
+            limit=options.data.num_train_examples,
+            source_key=options.data.source_key,
+            target_key=options.data.target_key,
+            num_workers=options.data.num_workers,
+        ),
+    )
+    if world.is_main:
+        report = length_report(
+            store,
+            method.max_source_length,
+            method.max_target_length,
+            source_specials=method.num_source_special,
+            target_specials=method.num_target_special,
+        )
+        logger.info("%s: %s", options.data.train_file, report)
+    return store
+
+
+def _plan(options: TrainOptions, num_examples: int, num_ranks: int) -> Schedule:
+    """The schedule, told once."""
+    optimization = options.optimization
+    schedule = plan_schedule(
+        num_examples,
+        global_batch_size=global_batch_size(optimization, num_ranks),
+        num_training_steps=optimization.num_training_steps,
+        num_training_epochs=optimization.num_training_epochs,
+        warmup_steps=optimization.num_warmup_steps,
+    )
+    logger.info(
+        "%d examples, %d to an update, %d updates to an epoch, %d in all, %d of them warm-up",
+        num_examples,
+        schedule.global_batch_size,
+        schedule.steps_per_epoch,
+        schedule.total_steps,
+        schedule.warmup_steps,
+    )
+    return schedule
+
+
+def _load_model(options: TrainOptions, codec: TextCodec) -> Seq2SeqModel:
+    """The pretrained encoder, ready to be fine-tuned."""
+    return pretrained.load_for_training(
+        options.model,
+        codec,
+        max_source_length=options.data.max_source_seq_length,
+        max_target_length=options.data.max_target_seq_length,
+    )
+
+
+def _make_state(
+    options: TrainOptions,
+    model: Seq2SeqModel,
+    precision: Precision,
+    schedule: Schedule,
+    world: World,
+) -> TrainState:
+    """Network and optimizer before the first update."""
+    optimization = options.optimization
+    network = wrap(model, world, precision.device, fsdp=options.runtime.fsdp)
+    # After the wrapping, which may put other parameters in the place of the model's.
+    optimizer = make_optimizer(
+        model.named_parameters(),
+        weight_decay=optimization.weight_decay,
+        epsilon=optimization.adam_epsilon,
+        kind=optimization.optimizer,
+        rate_factors=rate_factors(model, optimization.layer_decay),
+    )
+    return TrainState(
+        model=model,
+        network=network,
+        optimizer=optimizer,
+        precision=precision,
+        schedule=schedule,
+        peak_learning_rate=optimization.learning_rate,
+        max_grad_norm=optimization.max_grad_norm,
+        label_smoothing=optimization.label_smoothing,
+        seed=options.runtime.seed,
+        world=world,
+        unfreeze_steps=optimization.unfreeze_steps,
+    )

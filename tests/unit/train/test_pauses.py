@@ -1,0 +1,104 @@
+"""Whole runs with held-out rows: looks, the best model, patience, and signals in between."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from s2s_ft.model.pretrained import load_finetuned
+from s2s_ft.train.evaluate import Validator
+from tests.unit.train.runs import (
+    Train,
+    assert_same_checkpoint,
+    checkpoints,
+    interrupt_at,
+    metrics,
+    without_times,
+)
+
+
+@pytest.fixture
+def look(run: Train, data_file: Path) -> Train:
+    """A function that trains with looks at five held-out rows, after every second update."""
+
+    def start(**flags: Any) -> int:
+        usual = {"dev_file": str(data_file), "num_dev_examples": 5, "eval_steps": 2}
+        return run(**{**usual, **flags})
+
+    return start
+
+
+def test_looks_and_the_best_model(look: Train, output_dir: Path) -> None:
+    assert look(eval_steps=4) == 0
+    looks = metrics(output_dir, "look")
+    assert [line["step"] for line in looks] == [4, 6]
+    assert all(line["dev_rouge1"] >= 0 for line in looks)
+    load_finetuned(str(output_dir / "best"))
+    assert (output_dir / "report.html").exists()
+    assert checkpoints(output_dir) == {"ckpt-6"}
+
+
+def test_a_look_changes_nothing_of_training(look: Train, run: Train, tmp_path: Path) -> None:
+    look(output_dir=str(tmp_path / "looking"))
+    run(output_dir=str(tmp_path / "blind"))
+    assert_same_checkpoint(tmp_path / "looking" / "ckpt-6", tmp_path / "blind" / "ckpt-6")
+
+
+@pytest.mark.parametrize("step", [2, 6])
+def test_a_signal_in_the_middle_of_a_look(
+    step: int, look: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkpoint does not know of the look, and the resumed run begins with it."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert look(output_dir=str(whole)) == 0
+    own = Validator.look
+
+    def cut_short(self: Validator, model: Any, precision: Any, now: int, stop: Any) -> Any:
+        if now == step:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        return own(self, model, precision, now, stop)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Validator, "look", cut_short)
+        assert look(output_dir=str(parts)) == 128 + signal.SIGUSR1
+    assert checkpoints(parts) == {f"ckpt-{step}"}
+    assert step not in [line["step"] for line in metrics(parts, "look")]
+    assert look(output_dir=str(parts)) == 0
+    assert_same_checkpoint(whole / "ckpt-6", parts / "ckpt-6")
+    for kind in ("train", "look"):
+        lines = [[without_times(line) for line in metrics(each, kind)] for each in (whole, parts)]
+        assert lines[0] == lines[1]
+    records = [
+        json.loads((each / "ckpt-6" / "training_state.json").read_text(encoding="utf-8"))
+        for each in (whole, parts)
+    ]
+    assert records[0]["validation"] == records[1]["validation"]
+
+
+def test_out_of_patience(look: Train, output_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is learnt, so the first look stays the best; what ended stays ended."""
+    impatient = {"learning_rate": 1e-30, "eval_steps": 1, "early_stopping_patience": 2}
+    assert look(**impatient) == 0
+    assert checkpoints(output_dir) == {"ckpt-3"}
+    assert "no better loss in 2 looks at --dev_file (the best was at update 1)" in caplog.text
+    assert look(**impatient) == 0
+    assert "nothing is left to do: no better loss" in caplog.text
+    assert checkpoints(output_dir) == {"ckpt-3"}
+    assert look(**{**impatient, "early_stopping_patience": 3}) == 0
+    assert checkpoints(output_dir) == {"ckpt-3", "ckpt-4"}
+
+
+def test_patience_survives_a_resume(
+    look: Train, output_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    impatient = {"learning_rate": 1e-30, "eval_steps": 1, "early_stopping_patience": 3}
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 2, signal.SIGTERM)
+        assert look(**impatient) == 128 + signal.SIGTERM
+    assert look(**impatient) == 0
+    assert checkpoints(output_dir) == {"ckpt-2", "ckpt-4"}
