@@ -28,6 +28,9 @@ _LAYOUT = struct.Struct("=qqq")
 """Phase, updates taken, updates taken when the run went on (-1: not known yet)."""
 
 
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+
+
 class Notes:
     """What a run is doing, in a file that outlives it."""
 
@@ -98,11 +101,14 @@ def _nurse() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         pids = []
+        # What comes during a fork would meet code of libraries that swallows it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         for rank in range(request["processes"]):
             pid = os.fork()
             if pid == 0:
                 os._exit(_born(request, rank))
             pids.append(pid)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         print(json.dumps(pids), flush=True)
         codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
         print(json.dumps(codes), flush=True)
@@ -124,7 +130,11 @@ def _born(request: dict[str, Any], rank: int) -> int:
             MASTER_ADDR="127.0.0.1",
             MASTER_PORT=str(request["port"]),
         )
-    code = _live(Path(request["notes"]), request["flags"])
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        code = _live(Path(request["notes"]), request["flags"])
+    except KeyboardInterrupt:
+        code = 128 + signal.SIGINT
     sys.stderr.flush()
     sys.stdout.flush()
     return code

@@ -26,6 +26,9 @@ NUMBERS = (*(signal.SIGKILL,) * 3, *(signal.SIGTERM,) * 2, signal.SIGUSR1, signa
 PATIENCE = 120.0
 """Seconds after which a run that should end counts as hanging."""
 
+REST_SECONDS = 10.0
+"""How long the rest of a run may live where one process ended before they had met."""
+
 COUNTED = ("step", "kind", "loss", "grad_norm", "learning_rate")
 """What a line of `metrics.jsonl` must share with that of another run; and all that is `dev_…`."""
 
@@ -129,9 +132,9 @@ class Story:
         if run.is_over():
             return None
         before = run.notes.read()[0]
-        if before == "preparing":  # the others would wait for it to come; launchers end them then
-            alone = None
         run.send(number, None if alone is None else [alone])
+        if before == "preparing":
+            _end_the_rest(run)
         run.wait(PATIENCE)
         phase, step, first = run.notes.read()
         phase = phase if number == signal.SIGKILL else before  # others go on for a while
@@ -148,8 +151,8 @@ class Story:
         allowed = {-number} if number == signal.SIGKILL else {128 + number}
         is_last = blow.phase == "done" or blow.step == max(_steps(self._whole))
         if blow.phase == "preparing" or is_last:  # nobody takes signals over then
-            allowed |= {-number}
-        if blow.to != "all" and (number == signal.SIGKILL or blow.phase == "preparing" or is_last):
+            allowed |= {-number, -signal.SIGKILL}
+        if blow.phase == "preparing" or is_last or (number == signal.SIGKILL and blow.to != "all"):
             allowed |= {1}
         if is_last:
             allowed |= {0}
@@ -161,6 +164,15 @@ class Story:
         if any(code != wanted for code in codes):
             logs = sorted(self._folder.glob("*/log.txt"), key=lambda path: path.stat().st_mtime)
             raise AssertionError(f"exit codes {codes}: {tail(logs[-1])}")
+
+
+def _end_the_rest(run: Run) -> None:
+    """Do what launchers do about processes that wait for one that will never come."""
+    end = time.monotonic() + REST_SECONDS
+    while not run.is_over() and time.monotonic() < end:
+        time.sleep(0.01)
+    if not run.is_over():
+        run.send(signal.SIGKILL)
 
 
 def _wait_for(run: Run, aim: str, *, is_there: bool) -> None:
