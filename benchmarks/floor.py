@@ -21,18 +21,25 @@ ROWS = 1600
 """Rows of the measured products, about the tokens of a batch."""
 
 
-def floor_gigaflop(batch: Batch, config: Any) -> float:
-    """Billions of operations for forward and backward pass of a pseudo-masked batch."""
+def floor_gigaflop(batch: Batch, config: Any, *, whole: bool = False) -> float:
+    """Billions of operations for forward and backward pass of a pseudo-masked batch.
+
+    Args:
+        batch: Its lengths count.
+        config: Of a BERT-like encoder.
+        whole: Count the last layer like the others, as is usual where a share of the machine's
+            rate is told (model FLOPs utilisation).
+    """
     hidden, layers, wide = config.hidden_size, config.num_hidden_layers, config.intermediate_size
     source, target = batch.source_lengths.double(), batch.target_lengths.double()
     tokens, supervised = float((source + 2 * target).sum()), batch.num_supervised
     own_rows = 4 * hidden * hidden + 4 * hidden * wide  # query and output projection, feed-forward
     keys_and_values = 4 * hidden * hidden
     linear = (layers - 1) * tokens * (own_rows + keys_and_values)
-    linear += tokens * keys_and_values + supervised * own_rows
+    linear += tokens * keys_and_values + (tokens if whole else supervised) * own_rows
     triangle = target * (target + 1) / 2
     pairs = float((source**2 + 2 * source * target + 2 * triangle).sum())
-    last_pairs = float((source * target + triangle).sum())
+    last_pairs = pairs if whole else float((source * target + triangle).sum())
     attention = 4 * hidden * ((layers - 1) * pairs + last_pairs)
     head = supervised * (2 * hidden * hidden + 2 * hidden * config.vocab_size)
     return 3 * (linear + attention + head) / 1e9

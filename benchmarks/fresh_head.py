@@ -29,10 +29,11 @@ import torch
 
 from benchmarks.rounds import write_report
 from benchmarks.train_speed import default_model
+from s2s_ft.corruption import Corruption
 from s2s_ft.data.batches import epoch_batches, example_generator
 from s2s_ft.data.examples import read_examples
 from s2s_ft.layout import Batch
-from s2s_ft.methods import Corruption, PseudoMask
+from s2s_ft.methods import PseudoMask
 from s2s_ft.model.precision import fast_float32_matmul
 from s2s_ft.model.pretrained import load_for_training
 from s2s_ft.model.seq2seq import Seq2SeqModel

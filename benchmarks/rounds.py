@@ -108,9 +108,11 @@ def machine() -> dict[str, str]:
     return {"processor": processor, "python": platform.python_version(), "threads": "1", **packages}
 
 
-def write_report(name: str, rows: list[dict[str, Any]], **facts: Any) -> None:
-    """Write `benchmarks/results/<name>.json` and print the rows as a table."""
-    path = Path(__file__).parent / "results" / f"{name}.json"
+def write_report(
+    name: str, rows: list[dict[str, Any]], folder: Path | None = None, **facts: Any
+) -> None:
+    """Write `<name>.json`, in `benchmarks/results` unless told, and print the rows as a table."""
+    path = (folder or Path(__file__).parent / "results") / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
     report = {"machine": machine(), **facts, "rows": rows}
     path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

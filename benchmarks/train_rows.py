@@ -33,7 +33,7 @@ from s2s_ft.model.attention import FullPass
 from s2s_ft.model.cpu_training import adapt_to_cpu
 from s2s_ft.model.loss import smoothed_loss
 from s2s_ft.model.memory import keep_freed_memory
-from s2s_ft.model.pattern import visible
+from s2s_ft.model.pattern import MASKED, visible
 from s2s_ft.model.precision import fast_float32_matmul
 from s2s_ft.model.pretrained import load_for_training
 from s2s_ft.model.seq2seq import Seq2SeqModel
@@ -42,7 +42,7 @@ from s2s_ft.text import TextCodec
 from s2s_ft.train.distributed import World
 from s2s_ft.train.feed import MicroBatch
 from s2s_ft.train.optimizer import make_optimizer
-from s2s_ft.train.precision import choose_precision
+from s2s_ft.train.precision import Precision, choose_precision
 from s2s_ft.train.schedule import Schedule
 from s2s_ft.train.step import TrainState, train_step
 
@@ -108,7 +108,7 @@ def contestant(
     if level < 4:
         seq2seq.FullPass = _ByAutograd  # type: ignore[misc]
     if level < 5:
-        _read_dead_rows(model)
+        read_dead_rows(model)
     if level >= 9:
         adapt_to_cpu(model, alone=True)
     batches = [material.method.lay_out(batch) for batch in material.examples]
@@ -125,7 +125,7 @@ class _ByAutograd(FullPass):
     _attend_written_out = FullPass._attend_by_autograd
 
 
-def _read_dead_rows(model: Seq2SeqModel) -> None:
+def read_dead_rows(model: Seq2SeqModel) -> None:
     """Have the last layer compute every row; the ones that are read are picked behind it."""
     for module in model.encoder.modules():
         module._forward_pre_hooks.clear()
@@ -137,20 +137,7 @@ def _read_dead_rows(model: Seq2SeqModel) -> None:
 def _own_round(batches: list[Batch], model: Seq2SeqModel, *, bf16: bool) -> Round:
     """This toolkit's own update."""
     precision = choose_precision(torch.device("cpu"), fp16=False, bf16=bf16, fp16_opt_level="O1")
-    state = TrainState(
-        model=model,
-        network=model,
-        optimizer=make_optimizer(model.named_parameters(), weight_decay=0.01, epsilon=1e-8),
-        precision=precision,
-        schedule=Schedule(
-            total_steps=10**6, steps_per_epoch=1500, global_batch_size=BATCH, warmup_steps=0
-        ),
-        peak_learning_rate=RATE,
-        max_grad_norm=1.0,
-        label_smoothing=SMOOTHING,
-        seed=0,
-        world=World(),
-    )
+    state = own_state(model, precision, BATCH)
 
     def loss_of(batch: Batch) -> Tensor:
         with precision.autocast():
@@ -162,6 +149,24 @@ def _own_round(batches: list[Batch], model: Seq2SeqModel, *, bf16: bool) -> Roun
     return _round(batches, loss_of, model, step)
 
 
+def own_state(model: Seq2SeqModel, precision: Precision, batch_size: int) -> TrainState:
+    """A run of this toolkit before its first update."""
+    return TrainState(
+        model=model,
+        network=model,
+        optimizer=make_optimizer(model.named_parameters(), weight_decay=0.01, epsilon=1e-8),
+        precision=precision,
+        schedule=Schedule(
+            total_steps=10**6, steps_per_epoch=1500, global_batch_size=batch_size, warmup_steps=0
+        ),
+        peak_learning_rate=RATE,
+        max_grad_norm=1.0,
+        label_smoothing=SMOOTHING,
+        seed=0,
+        world=World(),
+    )
+
+
 def _plain(material: Material, level: int) -> Round:
     """transformers' own model over a dense mask; padded to the maxima or to the batch's own."""
     encoder = material.model.encoder
@@ -169,25 +174,39 @@ def _plain(material: Material, level: int) -> Round:
     own.load_state_dict(encoder.state_dict())
 
     def loss_of(batch: Batch) -> Tensor:
-        mask = torch.zeros(batch.ids.shape[0], 1, batch.ids.shape[1], batch.ids.shape[1])
-        mask.masked_fill_(~visible(batch)[:, None], torch.finfo(torch.float32).min)
-        column = torch.arange(batch.ids.shape[1])
-        types = (column >= batch.source_size).long().expand_as(batch.ids)
-        hidden = own.base_model(
-            batch.ids, attention_mask=mask, position_ids=batch.positions, token_type_ids=types
-        ).last_hidden_state
-        if level >= 2:
-            logits = own.cls(hidden.flatten(0, 1)[batch.supervised])
-            return smoothed_loss(logits, batch.labels, SMOOTHING) / batch.num_supervised
-        return _dense_loss(own.cls(hidden[:, -batch.target_size :]), batch)
+        return plain_loss(own, batch, at_supervised=level >= 2)
 
-    make = _padded if level < 1 else material.method.lay_out
-    return _simple_round([make(batch) for batch in material.examples], loss_of, own)
+    batches = [
+        padded(each, SOURCE, TARGET) if level < 1 else material.method.lay_out(each)
+        for each in material.examples
+    ]
+    return _simple_round(batches, loss_of, own)
+
+
+def plain_loss(own: Any, batch: Batch, *, at_supervised: bool) -> Tensor:
+    """Mean loss over the whole rectangle, the head at every pseudo position or where it counts.
+
+    Args:
+        own: transformers' model of the BERT family.
+        batch: On its device.
+        at_supervised: Whether head and loss see the supervised rows alone.
+    """
+    mask = torch.where(visible(batch), 0.0, MASKED)[:, None]
+    column = torch.arange(batch.ids.shape[1], device=batch.ids.device)
+    types = (column >= batch.source_size).long().expand_as(batch.ids)
+    hidden = own.base_model(
+        batch.ids, attention_mask=mask, position_ids=batch.positions, token_type_ids=types
+    ).last_hidden_state
+    if at_supervised:
+        logits = own.cls(hidden.flatten(0, 1)[batch.supervised])
+        return smoothed_loss(logits, batch.labels, SMOOTHING) / batch.num_supervised
+    return _dense_loss(own.cls(hidden[:, -batch.target_size :]), batch)
 
 
 def _dense_loss(logits: Tensor, batch: Batch) -> Tensor:
     """The divergence from a target that is as wide as the vocabulary, at every pseudo position."""
-    labels = torch.zeros(batch.ids.numel(), dtype=torch.long)
+    logits = logits.float()
+    labels = torch.zeros(batch.ids.numel(), dtype=torch.long, device=logits.device)
     labels[batch.supervised] = batch.labels
     labels = labels.view_as(batch.ids)[:, -batch.target_size :]
     target = torch.full_like(logits, SMOOTHING / (logits.shape[-1] - 2))
@@ -197,10 +216,10 @@ def _dense_loss(logits: Tensor, batch: Batch) -> Tensor:
     return F.kl_div(logits.log_softmax(-1), target, reduction="sum") / batch.num_supervised
 
 
-def _padded(examples: list[Corrupted]) -> Batch:
+def padded(examples: list[Corrupted], source: int, target: int) -> Batch:
     """The batch of these examples in blocks of the maximum lengths."""
-    filler = Corrupted(*(np.full(size, 5) for size in (SOURCE, TARGET, TARGET, TARGET, TARGET)))
-    whole = lay_out([*examples, replace(filler, read=np.arange(TARGET))], 0, 2)
+    filler = Corrupted(*(np.full(size, 5) for size in (source, target, target, target, target)))
+    whole = lay_out([*examples, replace(filler, read=np.arange(target))], 0, 2)
     count = len(examples)
     real = whole.supervised < count * whole.ids.shape[1]
     return replace(

@@ -25,6 +25,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from s2s_ft.transfer import sent
+
 IntArray = npt.NDArray[np.int64]
 
 
@@ -102,14 +104,8 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same batch with its tensors on `device`; to a GPU they go without a wait."""
-
-        def moved(tensor: Tensor) -> Tensor:
-            if device.type == "cuda":
-                tensor = tensor.pin_memory()
-            return tensor.to(device, non_blocking=True)
-
         tensors: dict[str, Any] = {
-            field.name: moved(value)
+            field.name: sent(value, device)
             for field in fields(self)
             if isinstance(value := getattr(self, field.name), Tensor)
         }

@@ -19,35 +19,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from s2s_ft.corruption import CLEAN, USUAL, Corruption
 from s2s_ft.layout import Batch, Corrupted, IntArray, lay_out
 from s2s_ft.text import SpecialIds
-
-
-@dataclass(frozen=True, kw_only=True)
-class Corruption:
-    """How tokens are corrupted while training, in probabilities; the defaults are the original's.
-
-    Attributes:
-        random_prob: Share of replaced tokens that become a random id.
-        keep_prob: Share of replaced tokens that stay as they are; the rest becomes `[MASK]`.
-        source_mask_prob: Probability to corrupt a source token; zero or less switches it off.
-        target_mask_prob: Probability to corrupt (masked: to mask and supervise) a target token.
-        num_max_mask_token: Most positions that the masked method supervises in an example; 0 = no
-            cap.
-    """
-
-    random_prob: float = 0.1
-    keep_prob: float = 0.1
-    source_mask_prob: float = -1.0
-    target_mask_prob: float = 0.5
-    num_max_mask_token: int = 0
 
 
 @dataclass(frozen=True)
@@ -64,7 +45,7 @@ class Method(ABC):
     special: SpecialIds
     max_source_length: int
     max_target_length: int
-    corruption: Corruption = Corruption()
+    corruption: Corruption = USUAL
 
     name: ClassVar[str]
     num_source_special: ClassVar[int]
@@ -113,6 +94,12 @@ class Method(ABC):
     def num_unkept(self) -> int:
         """How many of the last rows of a question leave no keys and values behind (1 for an
         appended `[MASK]`).
+        """
+
+    @abstractmethod
+    def teacher_forced(self) -> Method:
+        """The method whose layout puts decoding's question at every target token at once, each
+        after the true tokens before it; it corrupts nothing.
         """
 
     def row_lengths(self, source_lengths: IntArray, target_lengths: IntArray) -> IntArray:
@@ -187,6 +174,10 @@ class Causal(Method):
         """Every row is a true token and is kept."""
         return 0
 
+    def teacher_forced(self) -> Method:
+        """The layout of training, uncorrupted: every target row predicts the next token."""
+        return replace(self, corruption=CLEAN)
+
 
 class _MaskedStyle(Method):
     """What masked and pseudo-masked fine-tuning share: `[SEP]` closes both sides, and a `[MASK]`
@@ -217,6 +208,10 @@ class _MaskedStyle(Method):
     def num_unkept(self) -> int:
         """The `[MASK]` is a question, not a token of the target."""
         return 1
+
+    def teacher_forced(self) -> Method:
+        """A pseudo block of clean `[MASK]`s: each sees what an appended one would see."""
+        return PseudoMask(self.special, self.max_source_length, self.max_target_length, CLEAN)
 
 
 class Masked(_MaskedStyle):
@@ -290,6 +285,6 @@ def method_named(
     """
     for method in METHODS:
         if method.name == name:
-            return method(special, max_source_length, max_target_length, corruption or Corruption())
+            return method(special, max_source_length, max_target_length, corruption or USUAL)
     names = ", ".join(method.name for method in METHODS)
     raise ValueError(f"--fine_tuning_method: '{name}' is none of {names}")

@@ -54,7 +54,7 @@ class _RowFormat:
 
 
 @dataclass(frozen=True)
-class _Row:
+class RawRow:
     """One line of the file and where it stands."""
 
     file: Path
@@ -104,16 +104,32 @@ def read_examples(
         raise ValueError(f"{file}: the file holds no rows; give one JSON object per line")
 
 
-def require_file(path: str | Path) -> None:
+def require_file(path: str | Path, flag: str | None = None) -> None:
     """Make sure that there is a data file, before anything slow is done.
+
+    Args:
+        path: As it was given.
+        flag: The flag that named it, for messages.
 
     Raises:
         ValueError: There is none, or it is a folder.
     """
+    named = f"{path}" if flag is None else f"{flag} {path}"
     if not Path(path).exists():
-        raise ValueError(f"{path}: no such file; check --train_file or --input_file")
+        raise ValueError(f"{named}: there is no such file; check the path")
     if Path(path).is_dir():
-        raise ValueError(f"{path}: is a folder; name the JSON-lines file itself")
+        raise ValueError(f"{named}: is a folder; name the JSON-lines file itself")
+
+
+@contextmanager
+def named_by(flag: str, path: str | Path) -> Iterator[None]:
+    """Name a flag in front of what is said inside of the file that it names."""
+    try:
+        yield
+    except ValueError as fault:
+        if not str(fault).startswith(str(path)):
+            raise
+        raise ValueError(f"{flag} {fault}") from fault
 
 
 @contextmanager
@@ -144,12 +160,12 @@ def open_data(path: str | Path) -> Iterator[IO[bytes]]:
             ) from fault
 
 
-def _rows(file: Path) -> Iterator[_Row]:
+def _rows(file: Path) -> Iterator[RawRow]:
     """Yields every row; blank lines may only stand at the end of the file."""
-    blank: _Row | None = None
+    blank: RawRow | None = None
     with open_data(file) as stream:
         for number, raw in enumerate(stream, start=1):
-            row = _Row(file, number, raw.removeprefix(BYTE_ORDER_MARK) if number == 1 else raw)
+            row = RawRow(file, number, raw.removeprefix(BYTE_ORDER_MARK) if number == 1 else raw)
             if not row.raw.strip():
                 blank = blank or row
                 continue
@@ -158,23 +174,27 @@ def _rows(file: Path) -> Iterator[_Row]:
             yield row
 
 
-def _example(row: _Row, row_format: _RowFormat) -> Example:
+def _example(row: RawRow, row_format: _RowFormat) -> Example:
     """Parses and checks one row."""
-    fields = _parsed(row)
-    source = _value(row, fields, row_format.source_key)
-    target = _value(row, fields, row_format.target_key)
+    fields = parsed_row(row)
+    source = value_of(row, fields, row_format.source_key)
+    target = value_of(row, fields, row_format.target_key)
     if source is None:
-        raise _missing(row, fields, row_format.source_key, "--source_key")
+        raise missing_key(row, fields, row_format.source_key, "--source_key")
     if target is None and row_format.target_required:
-        raise _missing(row, fields, row_format.target_key, "--target_key")
+        raise missing_key(row, fields, row_format.target_key, "--target_key")
     is_empty = not source.strip() if isinstance(source, str) else not source
     if is_empty and not row_format.allow_empty_source:
         raise row.fault(f"{row_format.source_key!r} is empty; fill it or remove the row")
     return Example(source, target, row.line)
 
 
-def _parsed(row: _Row) -> dict[str, Any]:
-    """Decodes one line to a JSON object."""
+def parsed_row(row: RawRow) -> dict[str, Any]:
+    """Decode one line to a JSON object.
+
+    Raises:
+        ValueError: It is none; file, line and what to do are named.
+    """
     if row.line == 1 and row.raw.lstrip().startswith(b"["):
         raise row.fault(
             f"a JSON array, but one JSON object per line is needed; convert it: {TO_JSON_LINES}"
@@ -192,7 +212,8 @@ def _parsed(row: _Row) -> dict[str, Any]:
         if isinstance(fault, json.JSONDecodeError):  # its own text counts lines inside the row
             reason = f"{fault.msg}, column {fault.colno}"
         raise row.fault(
-            f"not JSON ({reason}); each line must hold one whole JSON object"
+            f'not JSON ({reason}); each line must hold one whole JSON object such as {{"src": '
+            '"...", "tgt": "..."}'
         ) from fault
     if not isinstance(fields, dict):
         raise row.fault(
@@ -201,7 +222,7 @@ def _parsed(row: _Row) -> dict[str, Any]:
     return fields
 
 
-def _missing(row: _Row, fields: dict[str, Any], key: str, flag: str) -> ValueError:
+def missing_key(row: RawRow, fields: dict[str, Any], key: str, flag: str) -> ValueError:
     """The error for a key that is absent or null."""
     if key in fields:
         return row.fault(f"{key!r} is null; fill it or remove the row")
@@ -209,8 +230,12 @@ def _missing(row: _Row, fields: dict[str, Any], key: str, flag: str) -> ValueErr
     return row.fault(f"no {key!r} (keys here: {keys}); add it or name another key with {flag}")
 
 
-def _value(row: _Row, fields: dict[str, Any], key: str) -> str | list[str] | None:
-    """Takes a string or a list of strings out of a row; None where it is absent or null."""
+def value_of(row: RawRow, fields: dict[str, Any], key: str) -> str | list[str] | None:
+    """Take a string or a list of strings out of a row; None where it is absent or null.
+
+    Raises:
+        ValueError: It is something else; file, line and what to do are named.
+    """
     value = fields.get(key)
     if value is None:
         return None

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from s2s_ft.model.dropout import use_cpu_dropout
+from s2s_ft.model.parts import encoder_layers
 from s2s_ft.model.rows import is_built_like_bert
 from s2s_ft.model.seq2seq import Seq2SeqModel
 
@@ -30,8 +31,7 @@ def adapt_to_cpu(model: Seq2SeqModel, *, alone: bool) -> None:
     encoder = model.encoder
     use_cpu_dropout(encoder)
     if is_built_like_bert(encoder):
-        layers = encoder.base_model.get_submodule("encoder.layer")
-        first = next(layers.children())
+        _, first = encoder_layers(encoder)[0]
         first.register_forward_pre_hook(_in_type_of_autocast)
     words = encoder.get_input_embeddings()
     head = encoder.get_output_embeddings()  # type: ignore[no-untyped-call]

@@ -74,15 +74,9 @@ def visible(batch: Batch, *, left_to_right_source: bool = False) -> Tensor:
     """
     length = batch.ids.shape[1]
     column = torch.arange(length, device=batch.ids.device)
-    block = (column >= batch.source_size).long() + (
-        column >= batch.source_size + batch.target_size
-    ).long()
-    offset = (
-        column
-        - torch.tensor(
-            [0, batch.source_size, batch.source_size + batch.target_size], device=column.device
-        )[block]
-    )
+    second, third = column >= batch.source_size, column >= batch.source_size + batch.target_size
+    block = second.long() + third.long()
+    offset = column - second * batch.source_size - third * batch.target_size
     query_block, key_block = block[:, None], block[None, :]
     before = offset[None, :] < offset[:, None]
     itself = column[None, :] == column[:, None]

@@ -108,3 +108,8 @@ class OptimizationOptions:
                 f"--num_training_steps is {self.num_training_steps}: give a number of at least 1, "
                 "or -1 to train for --num_training_epochs"
             )
+        if 0 < self.num_training_steps < self.num_warmup_steps:
+            raise ValueError(
+                f"--num_warmup_steps {self.num_warmup_steps} is more than --num_training_steps "
+                f"{self.num_training_steps}: lower the one or raise the other"
+            )

@@ -29,12 +29,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.distributed.fsdp import FSDPModule
 from tqdm import tqdm
 
 from s2s_ft.cli import EnvironmentFault
 from s2s_ft.decode.beam_search import SearchSettings
-from s2s_ft.decode.session import generate
+from s2s_ft.decode.session import generate_batch as generate
 from s2s_ft.methods import Method
 from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.options import TrainOptions
@@ -47,6 +46,7 @@ from s2s_ft.train.held_out import HeldOutRows
 from s2s_ft.train.memory import is_out_of_memory
 from s2s_ft.train.precision import Precision
 from s2s_ft.train.schedule import Schedule
+from s2s_ft.train.sharding import require_whole, whole
 
 __all__ = ["DevReport", "Sample", "Validator"]
 
@@ -93,7 +93,10 @@ class Validator:
 
         Raises:
             ValueError: There is no such file, or one of its rows is at fault.
+            EnvironmentFault: With `--fsdp`, torch is too old for it.
         """
+        if options.runtime.fsdp and world.size > 1 and options.validation.dev_file is not None:
+            require_whole()
         rows = HeldOutRows.open(options, codec, method, world, folder)
         if rows is None:
             return None
@@ -140,7 +143,7 @@ class Validator:
             EnvironmentFault: The device has too little memory for a batch.
         """
         started = time.perf_counter()
-        with _looking_at(model), torch.no_grad():
+        with _evaluating(model), whole(model), torch.no_grad():
             try:
                 found = self._go_through(model, precision, stop)
             except (RuntimeError, MemoryError) as error:
@@ -244,24 +247,11 @@ class Validator:
 
 
 @contextmanager
-def _looking_at(model: Seq2SeqModel) -> Iterator[None]:
-    """Evaluation mode, and whole weights on every rank, for the time of a look.
-
-    Ranks decode different rows in a different number of steps, so under FSDP no step may have to
-    meet the other ranks: the weights (not gradients or optimizer) are brought together once.
-    """
+def _evaluating(model: Seq2SeqModel) -> Iterator[None]:
+    """Evaluation mode inside."""
     was_training = model.training
-    sharded = [module for module in model.modules() if isinstance(module, FSDPModule)]
     model.eval()
     try:
-        for module in sharded:
-            module.set_reshard_after_forward(False, recurse=False)
-            module.unshard()
         yield
     finally:
-        for module in sharded:
-            # As FSDP2 itself has it: all but the outermost give their weights back at once.
-            is_outermost = isinstance(module, Seq2SeqModel)
-            module.set_reshard_after_forward(not is_outermost, recurse=False)
-            module.reshard()
         model.train(was_training)

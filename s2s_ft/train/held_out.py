@@ -18,16 +18,14 @@ from pathlib import Path
 
 import numpy as np
 
-from s2s_ft.data.examples import read_examples
+from s2s_ft.data.examples import named_by, read_examples
 from s2s_ft.data.features import FeatureStore, build_or_open
 from s2s_ft.layout import Batch, IntArray
-from s2s_ft.methods import Causal, Corruption, Method, PseudoMask
+from s2s_ft.methods import Method
 from s2s_ft.options import TrainOptions
 from s2s_ft.text import TextCodec
 from s2s_ft.train.distributed import World
 from s2s_ft.train.shared_store import built_by_main
-
-_CLEAN = Corruption(random_prob=0.0, keep_prob=0.0, source_mask_prob=-1.0, target_mask_prob=0.0)
 
 
 @dataclass(frozen=True)
@@ -67,17 +65,16 @@ class HeldOutRows:
         limit = options.validation.num_dev_examples
 
         def build() -> FeatureStore:
-            if not Path(file).is_file():
-                raise ValueError(f"--dev_file {file}: there is no such file; check the path")
-            return build_or_open(
-                file,
-                codec,
-                folder=folder,
-                limit=limit,
-                source_key=source_key,
-                target_key=target_key,
-                num_workers=options.data.num_workers,
-            )
+            with named_by("--dev_file", file):
+                return build_or_open(
+                    file,
+                    codec,
+                    folder=folder,
+                    limit=limit,
+                    source_key=source_key,
+                    target_key=target_key,
+                    num_workers=options.data.num_workers,
+                )
 
         store = built_by_main(world, build)
         texts = []
@@ -92,7 +89,8 @@ class HeldOutRows:
 
     def batches(self, size: int) -> list[IntArray]:
         """Row numbers in batches of `size`, the longest rows first."""
-        costs = self._asking.row_lengths(self.store.source_lengths, self.store.target_lengths)
+        method = self.method.teacher_forced()
+        costs = method.row_lengths(self.store.source_lengths, self.store.target_lengths)
         order = np.argsort(-costs, kind="stable")
         return [order[start : start + size] for start in range(0, len(order), size)]
 
@@ -102,7 +100,7 @@ class HeldOutRows:
 
     def questions(self, rows: Sequence[int]) -> Batch:
         """Some rows, every target token asked for; nothing is corrupted or drawn."""
-        method, unused = self._asking, np.random.default_rng(0)
+        method, unused = self.method.teacher_forced(), np.random.default_rng(0)
         return method.lay_out(
             [method.corrupt(self.store.source(row), self.store.target(row), unused) for row in rows]
         )
@@ -111,17 +109,6 @@ class HeldOutRows:
         """`count` row numbers, or as many as there are, spread evenly over the file."""
         count = min(count, len(self))
         return [(2 * place + 1) * len(self) // (2 * count) for place in range(count)]
-
-    @property
-    def _asking(self) -> Method:
-        """The method whose layout puts decoding's question at every target token."""
-        layout = PseudoMask if self.method.num_unkept > 0 else Causal
-        return layout(
-            self.method.special,
-            self.method.max_source_length,
-            self.method.max_target_length,
-            _CLEAN,
-        )
 
 
 def _plain(value: str | list[str]) -> str:

@@ -30,7 +30,7 @@ from s2s_ft.train.folders import FORMAT
 logger = logging.getLogger(__name__)
 
 FLAGS = {
-    "tokenizer": "--model_name_or_path, --tokenizer_name or --do_lower_case",
+    "tokenizer": "--model_name_or_path, --tokenizer_name, --do_lower_case or --additional_tokens",
     "training data": "--train_file, --num_train_examples, --source_key or --target_key",
     "method": "--fine_tuning_method",
     "corruption": "--target_mask_prob and the flags beside it",
@@ -42,6 +42,7 @@ FLAGS = {
     "adapter": "--peft and the flags beside it",
     "trained word embeddings": "--fix_word_embedding",
     "pretrained weights": "--model_name_or_path or --fresh_head",
+    "teacher": "--teacher_model, --distill_alpha or --distill_temperature",
 }
 """Parts of a run's identity, and the flags that decide them."""
 
@@ -71,6 +72,9 @@ _DECIDE_THE_END = (
 
 _LIBRARIES = ("numpy", "safetensors", "tokenizers", "torch", "transformers")
 
+NONE = "none"
+"""What stands for a part of the identity that a run has not got, or had not when it was saved."""
+
 START_ANEW = "name another --output_dir, or give --overwrite_output_dir to start anew"
 
 
@@ -82,17 +86,32 @@ class RunFacts:
         identity: By the keys of `FLAGS`, in plain JSON; the examples per update are not yet in it.
         options: Every option, as given.
         versions: Of Python and the libraries whose numbers matter.
+        num_examples: Training rows.
     """
 
     identity: dict[str, Any]
     options: dict[str, Any]
     versions: dict[str, str]
+    num_examples: int
 
     @classmethod
     def of(
-        cls, options: TrainOptions, codec: TextCodec, store: FeatureStore, model: Seq2SeqModel
+        cls,
+        options: TrainOptions,
+        codec: TextCodec,
+        store: FeatureStore,
+        model: Seq2SeqModel,
+        teacher: dict[str, Any] | str = NONE,
     ) -> RunFacts:
-        """The facts of a run whose model is as it was made, and not spread over ranks yet."""
+        """The facts of a run whose model is as it was made, and not spread over ranks yet.
+
+        Args:
+            options: Everything the command line says.
+            codec: The tokenizer.
+            store: The training rows.
+            model: As it was made.
+            teacher: What has to stay of the teacher, in plain JSON (`teacher.identity_of`).
+        """
         config = model.encoder.config.to_dict()
         identity = {
             "tokenizer": codec.fingerprint,
@@ -109,10 +128,16 @@ class RunFacts:
             },
             "adapter": _shape_of(options.adapter),
             "trained word embeddings": not options.model.fix_word_embedding,
-            "pretrained weights": _fingerprint(model),
+            "pretrained weights": fingerprint(model),
+            "teacher": teacher,
         }
         versions = {name: metadata.version(name) for name in _LIBRARIES}
-        return cls(identity, as_dict(options), {"python": platform.python_version(), **versions})
+        return cls(
+            identity,
+            as_dict(options),
+            {"python": platform.python_version(), **versions},
+            len(store),
+        )
 
 
 def check_format(folder: Path, record: Mapping[str, Any]) -> None:
@@ -131,7 +156,8 @@ def check_format(folder: Path, record: Mapping[str, Any]) -> None:
 def check_same_run(folder: Path, record: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
     """Refuse a checkpoint whose run had another identity."""
     for part, flags in FLAGS.items():
-        for what, before, now in _differences(part, record["identity"][part], identity[part]):
+        saved = record["identity"].get(part, NONE)
+        for what, before, now in _differences(part, saved, identity[part]):
             raise ValueError(
                 f"cannot resume from {folder}: {what} was {before}, now {now}; undo the "
                 f"change of {flags}, {START_ANEW}"
@@ -173,11 +199,11 @@ def still_finished(record: Mapping[str, Any], facts: RunFacts) -> str | None:
 def _shape_of(adapter: AdapterOptions) -> dict[str, Any] | str:
     """What of the adapter's options decides its weights and what they compute."""
     if adapter.peft is None:
-        return "none"
+        return NONE
     return {key: value for key, value in asdict(adapter).items() if key != "peft_save"}
 
 
-def _fingerprint(model: nn.Module) -> str:
+def fingerprint(model: nn.Module) -> str:
     """SHA-256 of all weights, whatever their names and their order."""
     digests = [
         hashlib.sha256(weight.detach().cpu().contiguous().numpy().data).digest()

@@ -7,7 +7,8 @@
 Notable: a process that fails leaves its reason in the launcher's key-value store before it goes.
 The others find their connections closed, look there, and end with the same message and exit code
 instead of one about sockets. Whom that does not reach, because it waits for nccl, the launcher
-ends: torchrun sends SIGTERM to the rest at once and SIGKILL half a minute later.
+ends: torchrun sends SIGTERM to the rest at once and SIGKILL half a minute later. Where no launcher
+watches over them, a process that died before all have met is missed after five minutes.
 """
 
 from __future__ import annotations
@@ -25,15 +26,19 @@ from traceback import clear_frames
 
 import torch
 import torch.distributed as dist
-from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
+from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from s2s_ft.cli import EnvironmentFault, setup_logging
 from s2s_ft.train.distributed import POLL_SECONDS, World
 from s2s_ft.train.faults import is_lost_connection, retold, told
 
+MEETING = timedelta(minutes=5)
+"""The longest that processes wait until all of them are there; more than any start takes."""
+
 TIMEOUT = timedelta(minutes=30)
-"""The longest that a process waits for the others to meet it; more than any save takes."""
+"""The longest that one waits for the others later on; more than any save takes."""
 
 ALIKE_SECONDS = 1.0
 """How long a process that fails waits for the others to fail alike, each with its own message."""
@@ -121,13 +126,14 @@ def _connected(world: World, backend: str) -> World:
     """The same world once the processes have met."""
     where = ":".join(os.environ.get(name, "?") for name in ("MASTER_ADDR", "MASTER_PORT"))
     try:
-        found, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
-        store = fresh_part(found, rank, size)
+        found = _launchers_store(world)
+        store = fresh_part(found, world.rank, world.size)
+        found.set_timeout(TIMEOUT)
         dist.init_process_group(
             backend,
             store=PrefixStore("group", store),
-            rank=rank,
-            world_size=size,
+            rank=world.rank,
+            world_size=world.size,
             timeout=TIMEOUT,
         )
     except (RuntimeError, ValueError) as error:
@@ -142,6 +148,25 @@ def _connected(world: World, backend: str) -> World:
     return replace(world, is_restart=world.from_main(any(known)))
 
 
+def _launchers_store(world: World) -> Store:
+    """The store that the processes meet in, kept by the launcher or else by rank 0."""
+    kept_by_launcher = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    address, port = os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT", "")
+    if world.is_main and not kept_by_launcher and address and port.isdigit():
+        # As torch makes it, but not waiting for the others here, where nobody could say who is
+        # missing.
+        return TCPStore(
+            address,
+            int(port),
+            is_master=True,
+            timeout=MEETING,
+            wait_for_workers=False,
+            multi_tenant=True,
+        )
+    found: Store = next(rendezvous("env://", timeout=MEETING))[0]
+    return found
+
+
 def fresh_part(store: Store, rank: int, size: int) -> Store:
     """A part of the launcher's store in which no earlier start of the processes has left anything.
 
@@ -153,25 +178,46 @@ def fresh_part(store: Store, rank: int, size: int) -> Store:
         store: The launcher's.
         rank: Of this process.
         size: Processes, all of which come here.
+
+    Raises:
+        RuntimeError: They did not within `MEETING`; says which of them, where that is known.
     """
     own = uuid.uuid4().hex
     if rank == 0:
         name = own
         store.set("s2s_ft/call", name)
         others = [f"s2s_ft/{name}/{other}" for other in range(1, size)]
-        _comes_true(lambda: store.check(others), TIMEOUT.total_seconds())
+        if not _comes_true(lambda: store.check(others), MEETING.total_seconds()):
+            missing = [key.rsplit("/")[-1] for key in others if not store.check([key])]
+            store.set(f"s2s_ft/{name}/missing", ", ".join(missing))
+            time.sleep(ALIKE_SECONDS)  # rank 0 may keep the store in which the others look
+            raise _not_there(", ".join(missing))
         answers = [store.get(key).decode("ascii") for key in others]
         store.set(f"s2s_ft/{name}/taken", " ".join([own, *answers]))
         return PrefixStore(f"s2s_ft/{name}", store)
-    end = time.monotonic() + TIMEOUT.total_seconds()
+    # Longer than rank 0 waits, which knows who is missing.
+    end = time.monotonic() + MEETING.total_seconds() + GRACE_SECONDS
     while time.monotonic() < end:
-        name = store.get("s2s_ft/call").decode("ascii")  # waits for the first one
+        if not store.check(["s2s_ft/call"]):
+            time.sleep(POLL_SECONDS)
+            continue
+        name = store.get("s2s_ft/call").decode("ascii")
         store.set(f"s2s_ft/{name}/{rank}", own)
-        taken = f"s2s_ft/{name}/taken"
+        taken, absent = f"s2s_ft/{name}/taken", f"s2s_ft/{name}/missing"
+        if store.check([absent]):
+            raise _not_there(store.get(absent).decode("ascii"))
         if store.check([taken]) and store.get(taken).decode("ascii").split()[rank] == own:
             return PrefixStore(f"s2s_ft/{name}", store)
         time.sleep(POLL_SECONDS)
-    raise RuntimeError(f"rank 0 did not call within {TIMEOUT}")
+    raise _not_there("0")
+
+
+def _not_there(ranks: str) -> RuntimeError:
+    """What to say of ranks that did not come to the first meeting."""
+    return RuntimeError(
+        f"nothing was heard of rank {ranks} for {MEETING.total_seconds():.0f} s; look at what "
+        "these processes said, or whether they were started"
+    )
 
 
 def _wait_for_all(world: World) -> None:

@@ -19,6 +19,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from s2s_ft.output_file import write_whole
+
 METRICS = "metrics.jsonl"
 SAMPLES = "samples.jsonl"
 SESSIONS = "sessions.jsonl"
@@ -65,30 +67,12 @@ def drop_lines_after(path: Path, step: int, *, last_look: int | None = None) -> 
         return
     last = step if last_look is None else min(step, last_look)
     kept = [text for text, line in _lines(path) if _step(line) <= (last if _looks(line) else step)]
-    write_text(path, "".join(text + "\n" for text in kept))
+    write_whole(path, (text + "\n" for text in kept))
 
 
 def write_json(path: Path, content: Any) -> None:
     """Write a JSON file for people to read, whole or not at all."""
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file, whole or not at all.
-
-    Raises:
-        OSError: It cannot be written; what was there stands.
-    """
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    write_whole(path, [json.dumps(content, indent=2, ensure_ascii=False), "\n"])
 
 
 def _lines(path: Path) -> Iterator[tuple[str, Line]]:

@@ -122,7 +122,7 @@ class Pauses:
         improved = self.tracker.note(report)
         if improved:
             output_dir = Path(self.options.checkpoint.output_dir)
-            save_best(output_dir, state, self.run.codec, asdict(report))
+            save_best(output_dir, state, self.run.codec, self.run.facts, asdict(report))
         self.log.look(report, improved=improved)
         return None
 

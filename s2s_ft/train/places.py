@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from tensorboardX import SummaryWriter
 
+from s2s_ft.cli import EnvironmentFault
 from s2s_ft.options.train import CheckpointOptions
 from s2s_ft.train.dev_report import Sample
 from s2s_ft.train.lines import METRICS, SAMPLES, drop_lines_after, line_of
@@ -93,6 +94,21 @@ class Places:
         self._tensorboard.close()
         if self._wandb is not None:
             self._wandb.close()
+
+
+def make_tensorboard_folder(options: CheckpointOptions) -> None:
+    """Make TensorBoard's folder, before anything slow is done.
+
+    Raises:
+        EnvironmentFault: It cannot be made.
+    """
+    folder = tensorboard_folder(options)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentFault(
+            f"--log_dir {folder} cannot be made: {error.strerror}; name a folder that can"
+        ) from error
 
 
 def tensorboard_folder(options: CheckpointOptions) -> Path:

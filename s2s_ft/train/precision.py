@@ -57,38 +57,32 @@ class Precision:
         """Clip the gradient and take the update, unless it must be left out.
 
         Args:
-            optimizer: Its parameters have their gradients.
-            norm: Float32 scalar, L2 norm of the whole gradient.
+            optimizer: Its parameters have their gradients, brought back by `unscale`.
+            norm: Float32 scalar, L2 norm of the whole gradient; where it is not finite, nothing is
+                stepped (float16: an overflow, after which the scaler lowers its scale).
             max_norm: Norm that the gradient is scaled down to; 0 = never.
-            skip: Float32 scalar, 1 where nothing may be stepped. (float16: the scaler leaves out,
-                too, what overflowed, and adapts its scale.)
+            skip: Bool scalar, whether nothing may be stepped for another reason.
         """
-        if self._folds_into(optimizer):
-            # torch's fused kernel divides by the one and heeds the other in its one pass.
+        skip = skip | ~torch.isfinite(norm)
+        if optimizer.defaults.get("fused"):
+            # torch's kernel divides by the one and heeds the other in its one pass.
             factor = (norm / max_norm).clamp(min=1.0) if max_norm > 0 else torch.ones_like(norm)
-            optimizer.grad_scale, optimizer.found_inf = factor, skip  # type: ignore[attr-defined]
+            optimizer.grad_scale = factor  # type: ignore[attr-defined]
+            optimizer.found_inf = skip.float()  # type: ignore[attr-defined]
             optimizer.step()
-            return
-        if bool(skip):
-            return
-        if max_norm > 0:
-            parameters = [each for group in optimizer.param_groups for each in group["params"]]
-            nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
-        self.scaler.step(optimizer)
+        elif not bool(skip):  # apex's has no such arguments: the host waits for the device
+            if max_norm > 0:
+                parameters = [each for group in optimizer.param_groups for each in group["params"]]
+                nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
+            optimizer.step()
         self.scaler.update()
 
-    def _folds_into(self, optimizer: torch.optim.Optimizer) -> bool:
-        """Whether the optimizer takes the clipping and the verdict as tensors."""
-        if self.scaler.is_enabled() or not isinstance(optimizer, torch.optim.AdamW):
-            return False
-        group = optimizer.param_groups[0]
-        sharded = any(hasattr(each, "full_tensor") for each in group["params"][:1])
-        return bool(group["fused"]) and not sharded
-
-    @property
-    def may_overflow(self) -> bool:
-        """Whether an overflowing gradient is part of normal work: a smaller scale will cure it."""
-        return self.scaler.is_enabled() and self.scaler.get_scale() > 1.0
+    def may_overflow(self) -> Tensor:
+        """Bool scalar on the device, whether an overflowing gradient is part of normal work: a
+        smaller scale will cure it.
+        """
+        # The scale itself is asked for without a wait only in this way.
+        return self.scaler.scale(torch.ones((), device=self.device)) > 1.0
 
 
 def choose_precision(

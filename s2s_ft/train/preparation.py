@@ -15,8 +15,10 @@ from pathlib import Path
 
 import torch
 
+from s2s_ft.corruption import Corruption
+from s2s_ft.data.examples import named_by
 from s2s_ft.data.features import FeatureStore, build_or_open, length_report
-from s2s_ft.methods import Corruption, Method, method_named
+from s2s_ft.methods import Method, method_named
 from s2s_ft.model import pretrained
 from s2s_ft.model.adapters import add_adapter
 from s2s_ft.model.compilation import compile_encoder, recompute_activations
@@ -25,7 +27,7 @@ from s2s_ft.model.memory import keep_freed_memory
 from s2s_ft.model.precision import fast_float32_matmul
 from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.options import TrainOptions, as_dict
-from s2s_ft.text import TextCodec
+from s2s_ft.text import TextCodec, read_tokens
 from s2s_ft.train.distributed import World, wrap
 from s2s_ft.train.evaluate import Validator
 from s2s_ft.train.feed import TrainingData
@@ -38,6 +40,7 @@ from s2s_ft.train.resume import RunFacts
 from s2s_ft.train.schedule import Schedule, global_batch_size, plan_schedule
 from s2s_ft.train.shared_store import built_by_main
 from s2s_ft.train.step import TrainState
+from s2s_ft.train.teacher import attach_teacher, identity_of, load_teacher
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +84,8 @@ def prepare(options: TrainOptions, world: World) -> Preparation:
     store = _open_features(options, codec, method, world)
     schedule = _plan(options, len(store), world.size)
     model = _load_model(options, codec)
-    facts = RunFacts.of(options, codec, store, model)
+    teacher = load_teacher(options, codec, model)
+    facts = RunFacts.of(options, codec, store, model, identity_of(teacher))
     validator = Validator.of(
         options, codec, method, world, precision.device, features_folder(options)
     )
@@ -94,6 +98,7 @@ def prepare(options: TrainOptions, world: World) -> Preparation:
         recompute_activations(model)
     if options.runtime.torch_compile:
         compile_encoder(model, precision.autocast)
+    attach_teacher(model, teacher, precision.device)
     data = TrainingData(
         store=store,
         method=method,
@@ -153,12 +158,14 @@ def _choose_arithmetic(options: TrainOptions, world: World) -> Precision:
 
 
 def _load_codec(options: TrainOptions) -> TextCodec:
-    """The tokenizer of the encoder, or the one asked for instead."""
-    return TextCodec.load(
+    """The tokenizer of the encoder, or the one asked for instead, with the tokens of the user."""
+    codec = TextCodec.load(
         options.model.tokenizer_name or options.model.model_name_or_path,
         do_lower_case=True if options.model.do_lower_case else None,
         cache_dir=options.model.cache_dir,
     )
+    added = options.model.additional_tokens
+    return codec if added is None else codec.with_tokens(read_tokens(added, "--additional_tokens"))
 
 
 def _make_method(options: TrainOptions, codec: TextCodec) -> Method:
@@ -176,18 +183,20 @@ def _open_features(
     options: TrainOptions, codec: TextCodec, method: Method, world: World
 ) -> FeatureStore:
     """The token ids of the training rows, made if they are not there; tells their lengths."""
-    store = built_by_main(
-        world,
-        lambda: build_or_open(
-            Path(options.data.train_file),
-            codec,
-            folder=features_folder(options),
-            limit=options.data.num_train_examples,
-            source_key=options.data.source_key,
-            target_key=options.data.target_key,
-            num_workers=options.data.num_workers,
-        ),
-    )
+
+    def build() -> FeatureStore:
+        with named_by("--train_file", options.data.train_file):
+            return build_or_open(
+                options.data.train_file,
+                codec,
+                folder=features_folder(options),
+                limit=options.data.num_train_examples,
+                source_key=options.data.source_key,
+                target_key=options.data.target_key,
+                num_workers=options.data.num_workers,
+            )
+
+    store = built_by_main(world, build)
     if world.is_main:
         report = length_report(
             store,

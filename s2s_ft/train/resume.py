@@ -17,8 +17,15 @@ from torch.distributed.tensor import DTensor
 from s2s_ft.model import pretrained
 from s2s_ft.model.files import SAFETENSORS, read_weights
 from s2s_ft.model.legacy import RELATIVE_BIAS
+from s2s_ft.model.model_card import write_model_card
 from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.text import TextCodec
+from s2s_ft.train.card import (
+    card_facts,
+    generation_defaults,
+    scores_of_look,
+    scores_of_tracker,
+)
 from s2s_ft.train.checkpoint import BEST, OPTIMIZER, prune, read_optimizer, save_optimizer
 from s2s_ft.train.distributed import (
     World,
@@ -92,26 +99,15 @@ def save_checkpoint(  # noqa: PLR0913 (each of them is a part of what is saved)
     moments = full_optimizer_state(state.model, state.optimizer)
 
     def write(folder: Path) -> None:
-        pretrained.save_for_resume(state.model, codec, folder, weights)
+        generation = generation_defaults(facts)
+        pretrained.save_for_resume(state.model, codec, folder, weights, generation=generation)
+        scores = scores_of_tracker(validation, state.step)
+        write_model_card(folder, card_facts(facts, state, output_dir, scores))
         save_optimizer(folder, moments)
 
     def save() -> None:
-        epoch, batch = state.schedule.locate(state.step)
-        record: Record = {
-            "format": FORMAT,
-            "step": state.step,
-            "epoch": epoch,
-            "batch_in_epoch": batch,
-            "finished": finished,
-            "validation": validation,
-            "schedule": asdict(state.schedule),
-            "processes": state.world.size,
-            "identity": _identity(facts, state),
-            "options": facts.options,
-            "scaler": state.precision.scaler.state_dict(),
-            "log_window": asdict(window),
-            "versions": facts.versions,
-        }
+        record = _record_of(state, facts, window)
+        record |= {"finished": finished, "validation": validation}
         commit(final, write, record)
         logger.info("saved %s", final)
         prune(output_dir, keep)
@@ -120,8 +116,30 @@ def save_checkpoint(  # noqa: PLR0913 (each of them is a part of what is saved)
     return final
 
 
+def _record_of(state: TrainState, facts: RunFacts, window: Window) -> Record:
+    """How far a run is, and what makes it the run it is."""
+    epoch, batch = state.schedule.locate(state.step)
+    return {
+        "format": FORMAT,
+        "step": state.step,
+        "epoch": epoch,
+        "batch_in_epoch": batch,
+        "schedule": asdict(state.schedule),
+        "processes": state.world.size,
+        "identity": _identity(facts, state),
+        "options": facts.options,
+        "scaler": state.precision.scaler.state_dict(),
+        "log_window": asdict(window),
+        "versions": facts.versions,
+    }
+
+
 def save_best(
-    output_dir: Path, state: TrainState, codec: TextCodec, report: Mapping[str, Any]
+    output_dir: Path,
+    state: TrainState,
+    codec: TextCodec,
+    facts: RunFacts,
+    report: Mapping[str, Any],
 ) -> Path:
     """Save the model as `best`, for decoding; it replaces the one before, whole or not at all.
 
@@ -131,6 +149,7 @@ def save_best(
         output_dir: Folder of the checkpoints.
         state: Its model is saved.
         codec: The tokenizer of the model.
+        facts: Of the run.
         report: What the look at the held-out rows found, in plain JSON.
 
     Raises:
@@ -139,9 +158,15 @@ def save_best(
     final = output_dir / BEST
     weights = full_model_state(state.model)
 
+    def write(folder: Path) -> None:
+        generation = generation_defaults(facts)
+        pretrained.save(state.model, codec, folder, weights, generation=generation)
+        scores, rows = scores_of_look(report), report.get("num_examples")
+        write_model_card(folder, card_facts(facts, state, output_dir, scores, rows))
+
     def save() -> None:
         record: Record = {"format": FORMAT, "step": state.step, "look": dict(report)}
-        commit(final, lambda folder: pretrained.save(state.model, codec, folder, weights), record)
+        commit(final, write, record)
         logger.info("saved %s, the best so far", final)
 
     _on_main(state.world, save)

@@ -35,9 +35,11 @@ from s2s_ft.train.launch import join
 from s2s_ft.train.logs import TrainingLog, remove_logs
 from s2s_ft.train.memory import explained
 from s2s_ft.train.pauses import Pauses, is_look_due
+from s2s_ft.train.places import make_tensorboard_folder
 from s2s_ft.train.preparation import Preparation, prepare, write_options
 from s2s_ft.train.resume import Resumed, restore_checkpoint
 from s2s_ft.train.step import take_updates
+from s2s_ft.train.wandb_run import require_wandb
 
 logger = logging.getLogger(__name__)
 
@@ -58,10 +60,18 @@ def train(options: TrainOptions) -> int:
         TrainingFault: A loss or gradient was not finite.
         OSError: A checkpoint could not be written.
     """
-    require_file(options.data.train_file)  # before anything slow
+    _check_what_is_named(options)
     on_gpu = torch.cuda.is_available() and not options.runtime.no_cuda
     with join(local_rank=options.runtime.local_rank, on_gpu=on_gpu) as world:
         return _train(options, world)
+
+
+def _check_what_is_named(options: TrainOptions) -> None:
+    """Find out at once what would else be found out after something slow."""
+    require_file(options.data.train_file, "--train_file")
+    if options.validation.dev_file is not None:
+        require_file(options.validation.dev_file, "--dev_file")
+    require_wandb(options.checkpoint.wandb_project)
 
 
 def _train(options: TrainOptions, world: World) -> int:
@@ -72,6 +82,7 @@ def _train(options: TrainOptions, world: World) -> int:
             if world.is_main:
                 claims.enter_context(claimed(output_dir))
                 prepare_output_folder(output_dir)
+                make_tensorboard_folder(options.checkpoint)
         run = prepare(options, world)
         if options.checkpoint.overwrite_output_dir and not world.is_restart:
             _start_anew(options, world)

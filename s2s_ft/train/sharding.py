@@ -10,15 +10,17 @@ Notable: what is saved does not know how many ranks made it, so a run may go on 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from s2s_ft.cli import EnvironmentFault
 from s2s_ft.model.parts import encoder_layers
 from s2s_ft.model.seq2seq import Seq2SeqModel
 
@@ -40,6 +42,40 @@ def shard(model: Seq2SeqModel, device: torch.device, size: int) -> nn.Module:
         fully_shard(layer, mesh=mesh)
     fully_shard(model, mesh=mesh)
     return model
+
+
+def require_whole() -> None:
+    """Make sure that `whole` will work, before anything slow is done.
+
+    Raises:
+        EnvironmentFault: torch is too old.
+    """
+    if not hasattr(FSDPModule, "set_reshard_after_forward"):  # torch has it from 2.8 on
+        raise EnvironmentFault(
+            f"--fsdp and --dev_file together need torch 2.8 or newer, and this is "
+            f"{torch.__version__}: install a newer one, or leave one of the flags out"
+        )
+
+
+@contextmanager
+def whole(model: nn.Module) -> Iterator[None]:
+    """Whole weights on every rank inside; nothing happens where they are not spread.
+
+    Ranks that decode different rows take different numbers of steps, so no step may have to meet
+    the other ranks: the weights (not gradients or optimizer) are brought together once. All ranks
+    must come here.
+    """
+    sharded = [module for module in model.modules() if isinstance(module, FSDPModule)]
+    try:
+        for module in sharded:
+            module.set_reshard_after_forward(False, recurse=False)
+            module.unshard()
+        yield
+    finally:
+        for module in sharded:
+            # As FSDP2 itself has it: all but the outermost give their weights back at once.
+            module.set_reshard_after_forward(module is not model, recurse=False)
+            module.reshard()
 
 
 def full_model_state(model: nn.Module) -> dict[str, Tensor]:

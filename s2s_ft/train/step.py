@@ -13,8 +13,9 @@ an update can disturb it and no random state needs saving.
 Where loss or gradient norm is not finite, nothing is stepped. torch's fused AdamW takes that
 verdict, and the factor of the clipping, as tensors; then the host need not wait for the device and
 launches the next update while this one still runs: the report of an update comes one update late,
-except where it is waited for. What follows a failed update is not stepped either. With float16 an
-overflowing gradient is no failure while the scaler can still lower its scale.
+except where it is waited for, and to have it the host waits for that update's own numbers and for
+nothing behind them. What follows a failed update is not stepped either. With float16 an overflowing
+gradient is no failure while the scaler can still lower its scale.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from s2s_ft.train.layers import freeze_for
 from s2s_ft.train.optimizer import set_learning_rate, trained_parameters
 from s2s_ft.train.precision import Precision
 from s2s_ft.train.schedule import Schedule
+from s2s_ft.transfer import Fetched, sent
 
 STOP_SIGNALS = (signals.SIGTERM, signals.SIGINT, signals.SIGUSR1)  # the ranks tell one another
 
@@ -108,16 +110,13 @@ class _Launched:
     Attributes:
         report: What is known before the device is done; loss and norm are not.
         micro_batches: Of this rank.
-        counts: Supervised tokens, examples and each stop signal, over all ranks.
-        numbers: Loss and gradient norm of the update.
-        may_overflow: Whether the norm may be infinite (float16, before the scale was adapted).
+        numbers: Over all ranks: supervised tokens, examples, ranks with each stop signal, loss,
+            gradient norm, and whether it failed.
     """
 
     report: StepReport
     micro_batches: Sequence[MicroBatch]
-    counts: Tensor
-    numbers: Tensor
-    may_overflow: bool
+    numbers: Fetched
 
 
 def train_step(
@@ -191,34 +190,30 @@ def _launch(
     loss = state.world.add_up(_accumulate_gradients(state, micro_batches, counts[0]))
     state.precision.unscale(state.optimizer)
     norm = _gradient_norm(state)
-    numbers = torch.stack([loss, norm])
-    may_overflow = state.precision.may_overflow
-    failed = ~torch.isfinite(loss if may_overflow else numbers).all()
+    failed = ~(torch.isfinite(loss) & (torch.isfinite(norm) | state.precision.may_overflow()))
     if state._failed is not None:
         failed |= state._failed
     state._failed = failed
-    state.precision.step(
-        state.optimizer, norm=norm, max_norm=state.max_grad_norm, skip=failed.float()
-    )
+    state.precision.step(state.optimizer, norm=norm, max_norm=state.max_grad_norm, skip=failed)
     state.step += 1
     report = StepReport(state.step, math.nan, math.nan, learning_rate, tokens=0, examples=0)
-    return _Launched(report, micro_batches, counts, numbers, may_overflow)
+    numbers = Fetched(torch.cat([counts, torch.stack([loss, norm, failed.float()])]))
+    return _Launched(report, micro_batches, numbers)
 
 
 def _settle(state: TrainState, launched: _Launched) -> StepReport:
     """Wait for an update and look at it."""
-    loss, norm = launched.numbers.tolist()
-    tokens, examples, *signalled = map(int, launched.counts.tolist())
-    if not math.isfinite(loss) or not (math.isfinite(norm) or launched.may_overflow):
+    tokens, examples, *signalled, loss, norm, failed = launched.numbers.values()
+    if failed:
         state.step = launched.report.step - 1
-        raise TrainingFault(_diagnosis(state, launched, loss, norm))
+        raise TrainingFault(_diagnosis(state, launched, tokens, loss, norm))
     came = [number for number, count in zip(STOP_SIGNALS, signalled, strict=True) if count]
     return replace(
         launched.report,
         loss=loss,
         grad_norm=norm,
-        tokens=tokens,
-        examples=examples,
+        tokens=int(tokens),
+        examples=int(examples),
         signal=int(came[0]) if came else None,
     )
 
@@ -232,7 +227,7 @@ def _count(state: TrainState, micro_batches: Sequence[MicroBatch], signal: int |
         *(float(signal == number) for number in STOP_SIGNALS),
     ]
     return state.world.add_up(
-        torch.tensor(counts, dtype=torch.float64, device=state.precision.device)
+        sent(torch.tensor(counts, dtype=torch.float64), state.precision.device)
     )
 
 
@@ -278,15 +273,16 @@ def _seed_dropout(seed: int, step: int, number: int) -> None:
     torch.manual_seed(int.from_bytes(digest, "big") >> 1)
 
 
-def _diagnosis(state: TrainState, launched: _Launched, loss: float, norm: float) -> str:
+def _diagnosis(
+    state: TrainState, launched: _Launched, tokens: float, loss: float, norm: float
+) -> str:
     """What was wrong with an update, and where: its passes are done again, on the same weights."""
     state.optimizer.zero_grad(set_to_none=True)
-    share = (1.0 / launched.counts[0]).float()
     losses = []
     for part in launched.micro_batches:
         _seed_dropout(state.seed, state.step, part.number)
         with state.precision.autocast():
-            each = state.network(part.batch, state.label_smoothing) * (share * part.weight)
+            each = state.network(part.batch, state.label_smoothing) * (part.weight / tokens)
         each.backward()
         losses.append(float(each.detach()))
     told = what_failed(state.model, launched.micro_batches, losses, loss=loss, norm=norm)

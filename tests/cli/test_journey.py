@@ -122,7 +122,22 @@ def assert_one_error(capsys: pytest.CaptureFixture[str], *parts: str) -> None:
 
 
 MISTAKES: dict[str, tuple[list[str], tuple[str, ...]]] = {
-    "no such file": (["--train_file", "nowhere.jsonl"], ("nowhere.jsonl", "no such file")),
+    "no such file": (
+        ["--train_file", "nowhere.jsonl"],
+        ("--train_file nowhere.jsonl", "no such file"),
+    ),
+    "no such rows to look at": (["--dev_file", "nowhere.jsonl"], ("--dev_file", "no such file")),
+    "a table as rows": (["--train_file", "pyproject.toml"], ("--train_file", "line 1", "JSON")),
+    "no such config": (["--config_name", "./none"], ("--config_name ./none", "no such folder")),
+    "an adapter's rank without one": (["--lora_rank", "8"], ("--lora_rank", "--peft")),
+    "more warm-up than updates": (
+        ["--num_training_steps", "3", "--num_warmup_steps", "4"],
+        ("--num_warmup_steps 4", "--num_training_steps 3"),
+    ),
+    "two sizes of a batch": (
+        ["--global_batch_size", "4", "--gradient_accumulation_steps", "2"],
+        ("--global_batch_size", "--gradient_accumulation_steps"),
+    ),
     "a folder as file": (["--train_file", "."], ("is a folder",)),
     "no such model": (
         ["--model_name_or_path", "./nowhere"],
@@ -182,6 +197,10 @@ def test_output_that_cannot_be_written(
     words = training(tiny_checkpoint("bert"), data_file, tmp_path / "file" / "out")
     assert train_main([*map(str, words)]) == 1
     assert_one_error(capsys, "--output_dir")
+    curves = ("--log_dir", tmp_path / "file" / "curves")
+    words = training(tiny_checkpoint("bert"), data_file, tmp_path / "out", *curves)
+    assert train_main([*map(str, words)]) == 1
+    assert_one_error(capsys, "--log_dir", "file/curves cannot be made")
 
 
 def test_diverging_training_keeps_the_last_checkpoint(

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import torch
 from torch.distributed import HashStore
 
 from s2s_ft.cli import EnvironmentFault, TrainingFault
+from s2s_ft.train import launch
 from s2s_ft.train.distributed import World
 from s2s_ft.train.launch import fresh_part, join
 from tests.distributed.ranks import together
@@ -75,6 +77,14 @@ def be_killed(rank: int, *, while_waiting: bool) -> int:
                 pass
         world.barrier()
     return 0
+
+
+def meet(*, without: int) -> int:
+    if os.environ["RANK"] == str(without):
+        return 9
+    launch.MEETING = timedelta(seconds=3)
+    with join(local_rank=-1, on_gpu=False):
+        return 0
 
 
 def test_everybody_hears_the_same(tmp_path: Path) -> None:
@@ -139,6 +149,27 @@ def test_a_killed_rank_leaves_nobody_waiting(
     assert ended[rank].code == -signal.SIGKILL
     assert ended[1 - rank].code == 1
     assert "lost the other processes of this run" in ended[1 - rank].text
+
+
+@pytest.mark.parametrize("missing", [0, 2])
+def test_a_rank_that_never_came_is_named(missing: int, tmp_path: Path) -> None:
+    started = time.monotonic()
+    ended = together(partial(meet, without=missing), 3, tmp_path)
+    assert time.monotonic() - started < 60
+    for rank, (code, text) in enumerate((each.code, each.text) for each in ended):
+        assert code == (9 if rank == missing else 1)
+        if rank != missing:
+            last = text.splitlines()[-1]
+            assert "the 3 processes of this run did not meet at 127.0.0.1:" in last
+            if missing != 0:  # who keeps the store
+                assert f"nothing was heard of rank {missing} for 3 s" in last
+
+
+def test_rank_0_that_never_calls_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "MEETING", timedelta(seconds=0.2))
+    monkeypatch.setattr(launch, "GRACE_SECONDS", 0.1)
+    with pytest.raises(RuntimeError, match="heard of rank 0"):
+        fresh_part(HashStore(), 1, 2)
 
 
 def test_what_an_earlier_start_left_in_the_store_is_not_met() -> None:

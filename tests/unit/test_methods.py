@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from s2s_ft.methods import Causal, Corruption, Masked, Method, PseudoMask, method_named
+from s2s_ft.corruption import Corruption
+from s2s_ft.methods import Causal, Masked, Method, PseudoMask, method_named
 from s2s_ft.text import SpecialIds
 
 SPECIAL = SpecialIds(cls=2, sep=3, pad=0, mask=4, vocab_size=1000)

@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from s2s_ft.train.lines import REPORT, write_text
+from s2s_ft.output_file import write_whole
+from s2s_ft.train.lines import REPORT
 from s2s_ft.train.report import sections
 from s2s_ft.train.report.curves import curves
 from s2s_ft.train.report.page import page
@@ -35,7 +36,7 @@ def write_report(output_dir: Path) -> Path:
         *sections.environment(story),
     ]
     path = output_dir / REPORT
-    write_text(path, page(f"{story.name}: training", parts))
+    write_whole(path, [page(f"{story.name}: training", parts)])
     return path
 
 

@@ -171,7 +171,7 @@ class TestFaults:
             list(read_examples(file))
 
     def test_missing_file(self, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match=r"nowhere.jsonl: no such file; check --train_file"):
+        with pytest.raises(ValueError, match=r"nowhere.jsonl: there is no such file; check"):
             list(read_examples(tmp_path / "nowhere.jsonl"))
 
     def test_folder(self, tmp_path: Path) -> None:

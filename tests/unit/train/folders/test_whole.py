@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import random
-import re
 import resource
 import shutil
 from collections.abc import Callable
@@ -16,37 +15,13 @@ import torch
 from safetensors.torch import save_file
 
 from s2s_ft.train.folders import (
-    FORMAT,
     RECORD,
     commit,
     find_fault,
     put_right,
     read_record,
 )
-
-NAMES = re.compile(r"ckpt-\d+|best")
-FILES = ("model.safetensors", "config.json", "sub/more.txt", RECORD)
-
-
-def record(step: int) -> dict[str, object]:
-    return {"format": FORMAT, "step": step}
-
-
-def writing(content: str) -> Callable[[Path], None]:
-    """A function that writes a small checkpoint."""
-
-    def write(folder: Path) -> None:
-        save_file({"weight": torch.arange(6.0)}, folder / "model.safetensors")
-        (folder / "config.json").write_text(content, encoding="utf-8")
-        (folder / "sub").mkdir()
-        (folder / "sub" / "more.txt").write_text("more", encoding="utf-8")
-
-    return write
-
-
-@pytest.fixture
-def saved(tmp_path: Path) -> Path:
-    return commit(tmp_path / "ckpt-5", writing("old"), record(5))
+from tests.unit.train.folders.small import FILES, NAMES, record, writing
 
 
 def test_a_folder_holds_what_was_written_and_its_checksums(saved: Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import random
-import re
 import shutil
 import signal
 import sys
@@ -20,35 +19,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import save_file
 
 from s2s_ft.train import folders
-from s2s_ft.train.folders import FORMAT, RECORD, commit, find_fault, make_folder, put_right, remove
-
-NAMES = re.compile(r"ckpt-\d+|best")
-FILES = ("model.safetensors", "config.json", "sub/more.txt", RECORD)
-
-
-def record(step: int) -> dict[str, object]:
-    return {"format": FORMAT, "step": step}
-
-
-def writing(content: str) -> Callable[[Path], None]:
-    """A function that writes a small checkpoint."""
-
-    def write(folder: Path) -> None:
-        save_file({"weight": torch.arange(6.0)}, folder / "model.safetensors")
-        (folder / "config.json").write_text(content, encoding="utf-8")
-        (folder / "sub").mkdir()
-        (folder / "sub" / "more.txt").write_text("more", encoding="utf-8")
-
-    return write
-
-
-@pytest.fixture
-def saved(tmp_path: Path) -> Path:
-    return commit(tmp_path / "ckpt-5", writing("old"), record(5))
+from s2s_ft.train.folders import commit, find_fault, make_folder, put_right, remove
+from tests.unit.train.folders.small import FILES, NAMES, record, writing
 
 
 class Gone(BaseException):
@@ -101,13 +75,12 @@ def take_away(parent: Path) -> None:
     remove(parent / "ckpt-5")
 
 
-@pytest.mark.parametrize("act", [save_anew, replace_best])
-def test_a_stop_anywhere_leaves_a_whole_copy(act: Callable[[Path], None], tmp_path: Path) -> None:
-    """Even while a folder replaces one that has its name, the old or the new one is found again."""
-    name = "ckpt-5" if act is save_anew else "best"
-    found = set()
+def stopped_anywhere(act: Callable[[Path], None], name: str, folder: Path) -> Iterator[Path]:
+    """Folders with a checkpoint in which `act` was stopped after 0, 1, 2, … operations; in the last
+    one it came to its end.
+    """
     for operations in range(1000):
-        parent = tmp_path / str(operations)
+        parent = folder / str(operations)
         parent.mkdir()
         commit(parent / name, writing("old"), record(5))
         stopped = True
@@ -117,56 +90,43 @@ def test_a_stop_anywhere_leaves_a_whole_copy(act: Callable[[Path], None], tmp_pa
                 stopped = False
             except Gone:
                 pass
+        yield parent
+        if not stopped:
+            return
+
+
+@pytest.mark.parametrize("act", [save_anew, replace_best])
+def test_a_stop_anywhere_leaves_a_whole_copy(act: Callable[[Path], None], tmp_path: Path) -> None:
+    """Even while a folder replaces one that has its name, the old or the new one is found again."""
+    name = "ckpt-5" if act is save_anew else "best"
+    found = []
+    for parent in stopped_anywhere(act, name, tmp_path):
         put_right(parent, NAMES)
         assert [path.name for path in parent.iterdir()] == [name]
         assert find_fault(parent / name) is None
-        found.add((parent / name / "config.json").read_text(encoding="utf-8"))
-        if not stopped:
-            break
-    assert operations > 20
-    assert found == {"old", "new"}
+        found.append((parent / name / "config.json").read_text(encoding="utf-8"))
+    assert len(found) > 21
+    assert set(found) == {"old", "new"}
 
 
 def test_a_stop_anywhere_in_a_first_save_leaves_the_earlier_one(tmp_path: Path) -> None:
-    for operations in range(1000):
-        parent = tmp_path / str(operations)
-        parent.mkdir()
-        commit(parent / "ckpt-1", writing("old"), record(1))
-        stopped = True
-        with STOP.after(operations, parent):
-            try:
-                save_anew(parent)
-                stopped = False
-            except Gone:
-                pass
+    for parent in stopped_anywhere(save_anew, "ckpt-1", tmp_path):
         put_right(parent, NAMES)
         names = sorted(path.name for path in parent.iterdir())
         assert names in (["ckpt-1"], ["ckpt-1", "ckpt-5"])
         assert all(find_fault(parent / name) is None for name in names)
-        if not stopped:
-            break
     assert names == ["ckpt-1", "ckpt-5"]
 
 
 def test_a_stop_anywhere_in_a_removal_leaves_no_part_that_looks_whole(tmp_path: Path) -> None:
-    for operations in range(1000):
-        parent = tmp_path / str(operations)
-        parent.mkdir()
-        commit(parent / "ckpt-5", writing("old"), record(5))
-        stopped = True
-        with STOP.after(operations, parent):
-            try:
-                take_away(parent)
-                stopped = False
-            except Gone:
-                pass
+    tried = 0
+    for parent in stopped_anywhere(take_away, "ckpt-5", tmp_path):
         if (parent / "ckpt-5").exists():
             assert find_fault(parent / "ckpt-5") is None
         put_right(parent, NAMES)
         assert [path.name for path in parent.iterdir()] in ([], ["ckpt-5"])
-        if not stopped:
-            break
-    assert operations > 5
+        tried += 1
+    assert tried > 6
     assert list(parent.iterdir()) == []
 
 
