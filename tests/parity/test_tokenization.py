@@ -2,6 +2,10 @@
 
 Every folder `a5_*` of the golden cases is run, on the real uncased vocabulary, which is kept beside
 this file (that of MiniLM-L6-H384-uncased, the same as BERT's; Apache-2.0).
+
+The original puts a space between any two words. So does `" ".join(codec.words(ids))`, for every
+text; the text that `decode` gives has the same words, and the same spaces wherever the script has
+spaces between words.
 """
 
 import gzip
@@ -13,6 +17,7 @@ from typing import Any
 import pytest
 
 from s2s_ft.text import TextCodec, collapse_repeated_punctuation, join_word_pieces
+from s2s_ft.text.spacing import is_unspaced
 
 HERE = Path(__file__).parent
 GOLDEN = Path(os.environ.get("S2S_FT_GOLDEN") or HERE / "golden")
@@ -61,8 +66,14 @@ def test_every_text_reads_as_recorded(case: Path, vocabulary_folder: Path) -> No
     ends = {codec.special.sep, codec.special.pad}
     for text, wanted in zip(inputs["texts"], expected["texts"], strict=True):
         assert " ".join(join_word_pieces(wanted["tokens"])) == wanted["detokenized"], repr(text)
-        if not ends & set(wanted["ids"]):  # decode also cuts at an end
-            assert codec.decode(wanted["ids"]) == wanted["detokenized"], repr(text)
+        if ends & set(wanted["ids"]):  # decode also cuts at an end
+            continue
+        assert " ".join(codec.words(wanted["ids"])) == wanted["detokenized"], repr(text)
+        decoded = codec.decode(wanted["ids"])
+        if is_unspaced(wanted["detokenized"]):
+            assert decoded.replace(" ", "") == wanted["detokenized"].replace(" ", ""), repr(text)
+        else:
+            assert decoded == wanted["detokenized"], repr(text)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

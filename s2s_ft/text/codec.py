@@ -1,44 +1,30 @@
-"""Text to token ids and back, around one fast tokenizer of transformers.
-
-Holds `SpecialIds`, the handful of ids the methods and the search need, and `TextCodec`, which
-tokenises strings, looks up tokens given as lists, and turns generated ids into one line of text.
+"""`TextCodec`: text to token ids and back, around one fast tokenizer of transformers.
 
 Notable: strings go straight to the Rust backend with truncation and padding off, so a tokenizer
 file that cuts at 128 tokens does not cut here and no length warning appears; special tokens are
 never added, as where they go is the method's business; a codec is immutable and safe to share
-between threads. Word pieces are joined with one space between words, as the original toolkit
-wrote its outputs; every other kind of tokenizer decodes through its own decoder, without clean-up.
+between threads. Word pieces are joined with spaces between words (`spacing.py` says which); every
+other kind of tokenizer decodes through its own decoder, without clean-up.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from tokenizers.models import WordPiece
-from tokenizers.normalizers import BertNormalizer
-from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
-logger = logging.getLogger(__name__)
+from s2s_ft.text.additional import NewToken, add_tokens, written_tokens
+from s2s_ft.text.loading import TOKENIZER_FLAGS, load_tokenizer
+from s2s_ft.text.spacing import join_words
+from s2s_ft.text.words import join_word_pieces
 
-TOKENIZER_FLAGS = "--tokenizer_name / --model_name_or_path"
 LINE_BREAK_MARK = " [X_SEP] "
-WORD_PIECE_PREFIX = "##"
-# What a tokenizer file without a configuration beside it most likely calls its special tokens.
-CONVENTIONAL_NAMES = {
-    "cls_token": ("[CLS]", "<s>"),
-    "sep_token": ("[SEP]", "</s>"),
-    "pad_token": ("[PAD]", "<pad>"),
-    "mask_token": ("[MASK]", "<mask>"),
-    "unk_token": ("[UNK]", "<unk>"),
-}
 
 
 @dataclass(frozen=True)
@@ -66,16 +52,23 @@ class TextCodec:
     Attributes:
         tokenizer: The transformers tokenizer; its own truncation and padding are switched off.
         special: Special ids and the model's output size.
+        new_tokens: Tokens that the model has no row for yet, with their pieces.
         fingerprint: SHA-256 (hex) of the tokenizer's serialised state and its special ids; equal
             fingerprints give equal ids for every text.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, vocab_size: int | None = None) -> None:
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        vocab_size: int | None = None,
+        new_tokens: tuple[NewToken, ...] = (),
+    ) -> None:
         """Wraps a loaded tokenizer.
 
         Args:
             tokenizer: A fast tokenizer with mask and pad, cls or bos, and sep or eos token.
             vocab_size: Rows of the model's output; by default the tokenizer's own size.
+            new_tokens: Tokens of it that its model does not know yet.
 
         Raises:
             ValueError: A special token is missing, or `vocab_size` is less than the ids need.
@@ -87,6 +80,9 @@ class TextCodec:
         self._vocabulary: dict[str, int] = tokenizer.get_vocab()
         self._is_word_piece = isinstance(self._backend.model, WordPiece)
         self._unknown_id: int | None = tokenizer.unk_token_id
+        self._written = {} if self._is_word_piece else written_tokens(self._backend)
+        self._known_cuts: dict[str, bool] = {}
+        self.new_tokens = new_tokens
         self.special = _special_ids(tokenizer, self._vocabulary, vocab_size)
         # The model's output size is left out: it decides nothing about which ids a text gets.
         state = [self._backend.to_str(), {**asdict(self.special), "vocab_size": None}]
@@ -114,12 +110,7 @@ class TextCodec:
             ValueError: Nothing usable is there (one line, naming the path and the flags).
         """
         name, cache = str(name_or_path), None if cache_dir is None else str(cache_dir)
-        # Handed over, not only set on the normalizer below, so that a saved copy says the same.
-        casing = {} if do_lower_case is None else {"do_lower_case": do_lower_case}
-        tokenizer = _load_tokenizer(name, cache, casing)
-        if do_lower_case is not None:
-            _set_casing(tokenizer, name, do_lower_case=do_lower_case)
-        _adopt_conventional_names(tokenizer)
+        tokenizer = load_tokenizer(name, cache, do_lower_case=do_lower_case)
         try:
             return cls(tokenizer)
         except ValueError as fault:
@@ -127,7 +118,16 @@ class TextCodec:
 
     def with_vocab_size(self, vocab_size: int) -> TextCodec:
         """The same codec for a model with `vocab_size` output rows (ValueError if too few)."""
-        return TextCodec(self.tokenizer, vocab_size)
+        return TextCodec(self.tokenizer, vocab_size, self.new_tokens)
+
+    def with_tokens(self, tokens: Sequence[str]) -> TextCodec:
+        """The same codec with further tokens, which `new_tokens` tells of.
+
+        Args:
+            tokens: Their texts; the tokenizer that this codec shares is changed, too.
+        """
+        new_tokens = add_tokens(self.tokenizer, tokens)
+        return TextCodec(self.tokenizer, None, (*self.new_tokens, *new_tokens))
 
     def encode(self, values: Sequence[str | list[str]]) -> list[list[int]]:
         """Turns values into token ids, without special tokens and without truncation.
@@ -173,104 +173,57 @@ class TextCodec:
         Returns:
             The text, stripped; a line break inside it is written as ` [X_SEP] `.
         """
-        ends = (self.special.sep, self.special.pad)
-        kept = [int(token_id) for token_id in ids]
-        kept = kept[: next((i for i, token_id in enumerate(kept) if token_id in ends), len(kept))]
         if self._is_word_piece:
-            text = " ".join(join_word_pieces(self.tokens(kept)))
+            text = self.join(self.words(ids))
         else:
-            text = self._backend.decode(kept, skip_special_tokens=False).strip()
+            text = self._decoded(self._until_end(ids)).strip()
         # A lone carriage return would also start a new line for whoever reads the output file.
         return re.sub(r"\r\n?|\n", LINE_BREAK_MARK, text)
+
+    def words(self, ids: Sequence[int]) -> list[str]:
+        """The words of generated ids: what `join` makes the text of that `decode` gives.
+
+        Args:
+            ids: As for `decode`.
+
+        Returns:
+            Joined word pieces, as the original toolkit wrote them with spaces between; of other
+            tokenizers the text between spaces.
+        """
+        if self._is_word_piece:
+            return join_word_pieces(self.tokens(self._until_end(ids)))
+        text = self.decode(ids)
+        return text.split(" ") if text else []
+
+    def join(self, words: Sequence[str]) -> str:
+        """One text of words; of word pieces with the spaces that `spacing.py` tells of."""
+        return join_words(words, self._cuts) if self._is_word_piece else " ".join(words)
 
     def save(self, folder: str | Path) -> None:
         """Writes the tokenizer's files into `folder`, so that `load` gives the same codec back."""
         self.tokenizer.save_pretrained(str(folder))
 
+    def _until_end(self, ids: Sequence[int]) -> list[int]:
+        """The ids before the first sep or pad."""
+        ends = (self.special.sep, self.special.pad)
+        kept = [int(token_id) for token_id in ids]
+        return kept[: next((i for i, token_id in enumerate(kept) if token_id in ends), len(kept))]
 
-def join_word_pieces(tokens: Sequence[str]) -> list[str]:
-    """Joins word pieces to words: `walk ##ing slow ##ly` becomes `walking slowly`.
+    def _decoded(self, ids: list[int]) -> str:
+        """The text of ids through the tokenizer's own decoder."""
+        if self._written.keys().isdisjoint(ids):
+            return str(self._backend.decode(ids, skip_special_tokens=False))
+        tokens = [self._written.get(each) or self._backend.id_to_token(each) for each in ids]
+        return str(self._backend.decoder.decode([token for token in tokens if token is not None]))
 
-    Args:
-        tokens: Word pieces; one that starts with `##` continues the word before it, if any.
-
-    Returns:
-        The words, in order.
-    """
-    words: list[list[str]] = []
-    for token in tokens:
-        if words and token.startswith(WORD_PIECE_PREFIX):
-            words[-1].append(token[len(WORD_PIECE_PREFIX) :])
-        else:
-            words.append([token])
-    return ["".join(pieces) for pieces in words]
-
-
-def collapse_repeated_punctuation(words: Sequence[str]) -> list[str]:
-    """Shortens a run of one punctuation mark at the end: `ok ! ! ! !` becomes `ok !`.
-
-    What rescoring does to its outputs: as long as there are more than four words and the last four
-    are the same punctuation mark, three of them go. `. . . . .` therefore keeps two.
-
-    Args:
-        words: The words of an output, as `join_word_pieces` gives them.
-
-    Returns:
-        The words that stay, a new list.
-    """
-    kept = list(words)
-    while len(kept) > 4 and len(set(kept[-4:])) == 1 and len(kept[-1]) == 1:
-        if unicodedata.category(kept[-1])[0] not in "PS":  # neither punctuation nor a symbol
-            break
-        del kept[-3:]
-    return kept
-
-
-def _load_tokenizer(
-    name: str, cache_dir: str | None, casing: dict[str, Any]
-) -> PreTrainedTokenizerFast:
-    """Loads through AutoTokenizer, else a folder's `vocab.txt` as BERT word pieces."""
-    try:
-        loaded: Any = AutoTokenizer.from_pretrained(
-            name, cache_dir=cache_dir, use_fast=True, trust_remote_code=False, **casing
-        )
-        # Given a model's configuration alone, transformers builds a tokenizer without a word.
-        has_words = len(loaded) > len(set(loaded.all_special_ids))
-        if has_words and isinstance(loaded, PreTrainedTokenizerFast):
-            return loaded
-        reason = "it has no fast version" if has_words else "its vocabulary files are missing"
-    # transformers and tokenizers raise nearly every type here, plain Exception included.
-    except Exception as fault:
-        reason = (str(fault).strip() or type(fault).__name__).splitlines()[0].rstrip(" :.")
-    folder = Path(name)
-    if (folder / "vocab.txt").is_file():
-        bert: PreTrainedTokenizerFast = BertTokenizer.from_pretrained(name, **casing)
-        return bert
-    looks_local = folder.exists() or folder.is_absolute() or name.startswith((".", "~"))
-    where = "no such folder" if looks_local and not folder.exists() else f"no tokenizer ({reason})"
-    raise ValueError(
-        f"{name}: {where}; name a folder with tokenizer.json, vocab.txt or other tokenizer files, "
-        f"or a hub id that can be reached, with {TOKENIZER_FLAGS}"
-    )
-
-
-def _set_casing(tokenizer: PreTrainedTokenizerFast, name: str, *, do_lower_case: bool) -> None:
-    """Makes a word-piece tokenizer lower-case or not, whatever its file says."""
-    normalizer = tokenizer.backend_tokenizer.normalizer
-    if isinstance(normalizer, BertNormalizer):
-        normalizer.lowercase = do_lower_case
-    elif do_lower_case:
-        logger.warning("%s: --do_lower_case has no effect on this kind of tokenizer", name)
-
-
-def _adopt_conventional_names(tokenizer: PreTrainedTokenizerFast) -> None:
-    """Gives roles to well-known special tokens when only a bare tokenizer.json was found."""
-    vocabulary = tokenizer.get_vocab()
-    stand_ins = {"cls_token": tokenizer.bos_token, "sep_token": tokenizer.eos_token}
-    for role, names in CONVENTIONAL_NAMES.items():
-        known = next((name for name in names if name in vocabulary), None)
-        if getattr(tokenizer, role) is None and stand_ins.get(role) is None and known:
-            tokenizer.add_special_tokens({role: known})
+    def _cuts(self, left: str, right: str) -> bool:
+        """Whether the tokenizer cuts between two characters that no space divides."""
+        pair = left + right
+        if pair not in self._known_cuts:
+            normalizer, cutter = self._backend.normalizer, self._backend.pre_tokenizer
+            normal = pair if normalizer is None else normalizer.normalize_str(pair)
+            self._known_cuts[pair] = cutter is not None and len(cutter.pre_tokenize_str(normal)) > 1
+        return self._known_cuts[pair]
 
 
 def _special_ids(

@@ -1,0 +1,63 @@
+"""A new folder that is there whole or not at all (standard library only).
+
+Notable: everything is written into `<folder>.tmp` beside its place, synced, and renamed at the end;
+what goes wrong before that leaves nothing behind.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def written_whole(folder: str | Path, flag: str = "--output_dir") -> Iterator[Path]:
+    """Give a folder to write into, and put it in its place once that went well.
+
+    Args:
+        folder: Where it shall be; nothing may be there but an empty folder.
+        flag: The flag that named it, for messages.
+
+    Yields:
+        The folder to write into.
+
+    Raises:
+        ValueError: Something has that name already.
+        OSError: It cannot be written.
+    """
+    final = Path(folder)
+    if final.exists() and (not final.is_dir() or any(final.iterdir())):
+        raise ValueError(f"{flag} {folder}: is there already; name a folder that is not")
+    final.parent.mkdir(parents=True, exist_ok=True)
+    temporary = final.with_name(f"{final.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        yield temporary
+        _sync_all(temporary)
+        temporary.replace(final)  # an empty folder makes way
+        _sync(final.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sync_all(folder: Path) -> None:
+    """Have everything on the disk, readable by who may open the folder."""
+    readable = folder.stat().st_mode & 0o666  # weight files are written for their owner alone
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(readable)
+            _sync(path)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        if not path.is_dir():  # some network file systems cannot sync a folder
+            raise
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,26 @@
+"""Text to token ids and back.
+
+    codec.py        TextCodec: what the rest of the package uses of a tokenizer
+    loading.py      finding a tokenizer in a folder or on the hub
+    additional.py   tokens that a user adds
+    words.py        word pieces joined to words
+    spacing.py      which spaces belong between words
+
+Every public name can be imported from here.
+"""
+
+from s2s_ft.text.additional import NewToken, read_tokens
+from s2s_ft.text.codec import LINE_BREAK_MARK, SpecialIds, TextCodec
+from s2s_ft.text.loading import TOKENIZER_FLAGS
+from s2s_ft.text.words import collapse_repeated_punctuation, join_word_pieces
+
+__all__ = [
+    "LINE_BREAK_MARK",
+    "TOKENIZER_FLAGS",
+    "NewToken",
+    "SpecialIds",
+    "TextCodec",
+    "collapse_repeated_punctuation",
+    "join_word_pieces",
+    "read_tokens",
+]

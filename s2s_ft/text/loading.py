@@ -1,0 +1,137 @@
+"""Finding and loading a tokenizer: a folder's, the hub's, or a bare `vocab.txt`.
+
+Notable: casing and accents follow the checkpoint. A bare vocabulary of word pieces says nothing of
+its casing, so it is taken from its words: BERT's cased vocabularies hold capitals everywhere, its
+uncased ones nowhere.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from tokenizers.normalizers import BertNormalizer
+from transformers import (
+    AutoTokenizer,
+    BertTokenizer,
+    PreTrainedTokenizerFast,
+    XLMRobertaTokenizer,
+)
+
+from s2s_ft.cli import EnvironmentFault
+
+logger = logging.getLogger(__name__)
+
+SENTENCE_PIECES = "sentencepiece.bpe.model"
+TOKENIZER_FLAGS = "--tokenizer_name / --model_name_or_path"
+# What a tokenizer file without a configuration beside it most likely calls its special tokens.
+CONVENTIONAL_NAMES = {
+    "cls_token": ("[CLS]", "<s>"),
+    "sep_token": ("[SEP]", "</s>"),
+    "pad_token": ("[PAD]", "<pad>"),
+    "mask_token": ("[MASK]", "<mask>"),
+    "unk_token": ("[UNK]", "<unk>"),
+}
+CASED_SHARE = 0.1
+"""Share of words with capitals from which on a bare vocabulary is a cased one."""
+
+
+def load_tokenizer(
+    name: str, cache_dir: str | None, *, do_lower_case: bool | None
+) -> PreTrainedTokenizerFast:
+    """Loads a fast tokenizer, with roles for its special tokens.
+
+    Args:
+        name: Folder or hub id.
+        cache_dir: Where downloads are kept; None = transformers' own place.
+        do_lower_case: As `TextCodec.load` has it.
+
+    Raises:
+        ValueError: Nothing usable is there.
+        EnvironmentFault: A package is missing that reads what is there.
+    """
+    # Handed over, not only set on the normalizer below, so that a saved copy says the same.
+    casing = _casing_of_vocabulary(Path(name)) if do_lower_case is None else do_lower_case
+    tokenizer = _load(name, cache_dir, {} if casing is None else {"do_lower_case": casing})
+    if do_lower_case is not None:
+        _set_casing(tokenizer, name, do_lower_case=do_lower_case)
+    _adopt_conventional_names(tokenizer)
+    return tokenizer
+
+
+def _casing_of_vocabulary(folder: Path) -> bool | None:
+    """False for a bare `vocab.txt` with cased words, None where anything else tells."""
+    vocabulary, config = folder / "vocab.txt", folder / "tokenizer_config.json"
+    if (folder / "tokenizer.json").exists() or not vocabulary.is_file():
+        return None
+    try:
+        if config.is_file() and "do_lower_case" in json.loads(config.read_text(encoding="utf-8")):
+            return None
+        words = vocabulary.read_text(encoding="utf-8").split("\n")
+    except (OSError, ValueError):  # for the loader to complain about
+        return None
+    plain = [word for word in words if word and not word.startswith("[")]
+    is_cased = sum(word != word.lower() for word in plain) > CASED_SHARE * len(plain)
+    return False if is_cased else None
+
+
+def _load(name: str, cache_dir: str | None, casing: dict[str, Any]) -> PreTrainedTokenizerFast:
+    """Loads through AutoTokenizer, else a folder's `vocab.txt` as BERT word pieces, or its
+    `sentencepiece.bpe.model` as XLM-R's (multilingual MiniLM calls itself BERT beside it).
+    """
+    folder = Path(name)
+    has_pieces = (folder / SENTENCE_PIECES).is_file() and not (folder / "tokenizer.json").exists()
+    if has_pieces and importlib.util.find_spec("sentencepiece") is None:
+        raise EnvironmentFault(
+            f"{folder / SENTENCE_PIECES} is read with the packages sentencepiece and protobuf: "
+            "pip install sentencepiece protobuf, or put the model's tokenizer.json beside it"
+        )
+    try:
+        loaded: Any = AutoTokenizer.from_pretrained(
+            name, cache_dir=cache_dir, use_fast=True, trust_remote_code=False, **casing
+        )
+        # Given a model's configuration alone, transformers builds a tokenizer without a word.
+        has_words = len(loaded) > len(set(loaded.all_special_ids))
+        if has_words and isinstance(loaded, PreTrainedTokenizerFast):
+            return loaded
+        reason = "it has no fast version" if has_words else "its vocabulary files are missing"
+    # transformers and tokenizers raise nearly every type here, plain Exception included.
+    except Exception as fault:
+        reason = (str(fault).strip() or type(fault).__name__).splitlines()[0].rstrip(" :.")
+    if has_pieces:
+        pieces: PreTrainedTokenizerFast = XLMRobertaTokenizer.from_pretrained(name)
+        return pieces
+    if (folder / "vocab.txt").is_file():
+        try:
+            bert: PreTrainedTokenizerFast = BertTokenizer.from_pretrained(name, **casing)
+            return bert
+        except Exception as fault:  # such as a damaged tokenizer.json beside the vocabulary
+            reason = str(fault).strip().splitlines()[0].rstrip(" :.")
+    looks_local = folder.exists() or folder.is_absolute() or name.startswith((".", "~"))
+    where = "no such folder" if looks_local and not folder.exists() else f"no tokenizer ({reason})"
+    raise ValueError(
+        f"{name}: {where}; name a folder with tokenizer.json, vocab.txt or other tokenizer files, "
+        f"or a hub id that can be reached, with {TOKENIZER_FLAGS}"
+    )
+
+
+def _set_casing(tokenizer: PreTrainedTokenizerFast, name: str, *, do_lower_case: bool) -> None:
+    """Makes a word-piece tokenizer lower-case or not, whatever its file says."""
+    normalizer = tokenizer.backend_tokenizer.normalizer
+    if isinstance(normalizer, BertNormalizer):
+        normalizer.lowercase = do_lower_case
+    elif do_lower_case and (normalizer is None or "A" in normalizer.normalize_str("A")):
+        logger.warning("%s: --do_lower_case has no effect on this kind of tokenizer", name)
+
+
+def _adopt_conventional_names(tokenizer: PreTrainedTokenizerFast) -> None:
+    """Gives roles to well-known special tokens when only a bare tokenizer.json was found."""
+    vocabulary = tokenizer.get_vocab()
+    stand_ins = {"cls_token": tokenizer.bos_token, "sep_token": tokenizer.eos_token}
+    for role, names in CONVENTIONAL_NAMES.items():
+        known = next((name for name in names if name in vocabulary), None)
+        if getattr(tokenizer, role) is None and stand_ins.get(role) is None and known:
+            tokenizer.add_special_tokens({role: known})
