@@ -11,9 +11,13 @@ from typing import Any
 import torch
 from transformers import AutoModelForMaskedLM, PreTrainedConfig
 
+from s2s_ft.model.cache import CacheShape
 from s2s_ft.model.seq2seq import Seq2SeqModel
 
-SUITABLE = "take BERT, RoBERTa, XLM-R, ELECTRA, MiniLM, CamemBERT, ERNIE, EuroBERT or ModernBERT"
+SUITABLE = (
+    "take BERT, RoBERTa, XLM-R, ELECTRA, MiniLM, CamemBERT, ERNIE, EuroBERT, NomicBERT or "
+    "ModernBERT"
+)
 
 
 def masked_lm_class(config: PreTrainedConfig, name: str) -> Any:
@@ -43,14 +47,15 @@ def check_interface(model: Seq2SeqModel) -> None:
     Raises:
         ValueError: It does not, so the encoder would silently see what it must not.
     """
-    ids = torch.zeros(1, 2, dtype=torch.long)
+    ids = torch.zeros(1, 3, dtype=torch.long)
+    cache = model.new_cache(CacheShape(num_beams=1, num_rows=1, num_steps=1))
     training = model.training
     model.eval()
     try:
         with torch.no_grad():
-            cache = model.encode(ids, torch.tensor([2]), capacity=1)
+            model.encode(ids, [2], cache, num_unkept=0)
         for layer in range(model.num_layers):
-            cache.source(layer)
+            assert cache.holds(layer)
     except (AssertionError, TypeError, AttributeError) as error:
         kind = f"encoders of type '{model.encoder.config.model_type}'"
         raise ValueError(f"{kind} do not hand the plan to every layer; {SUITABLE}") from error

@@ -1,51 +1,27 @@
 """Checkpoints in and out: any masked-LM encoder of the hub or a folder in, a folder that
 transformers opens out.
 
-Notable: the Auto classes know the families; only weights under older names (UniLM's own files,
-TensorFlow-style names, see `legacy.py`) are renamed first.
-
-The folder that is saved is told in `saving.py`.
+Notable: one way in for each purpose; all go through `assembly.py`. What may be wrong with a folder
+is met in `located.py` (is it there), `described.py` and `files.py` (can it be read) and
+`loading.py` (does it fit); the folder that is saved is told in `saving.py`.
 """
 
 from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from pathlib import Path
 
-import torch
-from safetensors import SafetensorError
-from torch import Tensor, nn
-from transformers import (
-    PreTrainedConfig,
-    PreTrainedModel,
-)
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from s2s_ft.model.adapter_files import base_of, is_adapter, merge_saved
-from s2s_ft.model.attention import IMPLEMENTATION
-from s2s_ft.model.files import (
-    SAFETENSORS,
-    first_line,
-    local_weights,
-    read_config,
-    read_weights,
-    weight_names,
-)
-from s2s_ft.model.heads import initialize_fresh_head, is_head_weight
-from s2s_ft.model.interface import check_interface, masked_lm_class
-from s2s_ft.model.legacy import RELATIVE_BIAS, converted_weights, is_legacy
-from s2s_ft.model.parts import Origin, origin_of, set_origin
+from s2s_ft.model.assembly import adopt_padding, assemble, check_tokenizer
+from s2s_ft.model.described import describe
+from s2s_ft.model.foreign import BLOCK, is_foreign
+from s2s_ft.model.parts import origin_of, set_origin
 from s2s_ft.model.positions import grow_positions
-from s2s_ft.model.saving import (
-    BLOCK,
-    listed,
-    load_for_resume,
-    load_weights,
-    quiet,
-    save,
-    save_for_resume,
-)
-from s2s_ft.model.seq2seq import Seq2SeqModel, Seq2SeqSettings
+from s2s_ft.model.saving import load_for_resume, load_weights, save, save_for_resume
+from s2s_ft.model.seq2seq import Seq2SeqModel
+from s2s_ft.model.vocabulary import add_rows
 from s2s_ft.options.model import ModelOptions
 from s2s_ft.text import TextCodec
 
@@ -53,6 +29,7 @@ __all__ = [
     "load_finetuned",
     "load_for_resume",
     "load_for_training",
+    "load_unchanged",
     "load_weights",
     "save",
     "save_for_resume",
@@ -81,22 +58,27 @@ def load_for_training(
             do.
     """
     name = options.model_name_or_path
-    config, found = read_config(
-        options.config_name or name, options.cache_dir, "--model_name_or_path"
+    flag = "--model_name_or_path"
+    described = describe(
+        options.config_name or name,
+        options.cache_dir,
+        flag if options.config_name is None else "--config_name",
     )
     if options.dropout is not None:
-        _override_dropout(config, options.dropout)
-    settings = Seq2SeqSettings(
-        **{
-            **found,
-            "method": options.method,
-            "max_source_length": max_source_length,
-            "max_target_length": max_target_length,
-            "do_lower_case": options.do_lower_case or None,
-        }
+        _override_dropout(described.config, options.dropout)
+    settings = replace(
+        described.known_settings(),
+        method=options.method,
+        max_source_length=max_source_length,
+        max_target_length=max_target_length,
+        do_lower_case=options.do_lower_case or None,
     )
-    model = _load(name, config, settings, options.cache_dir, fresh_head=options.fresh_head)
-    _check_vocabulary(model.encoder, codec, name)
+    model, _ = assemble(
+        name, described, settings, options.cache_dir, flag=flag, fresh_head=options.fresh_head
+    )
+    add_rows(model.encoder, codec.new_tokens)
+    check_tokenizer(model.encoder, codec, described.raw, name)
+    adopt_padding(model.encoder, codec.special.pad)
     _grow_positions(model)
     if options.fix_word_embedding:
         _fix_word_embedding(model.encoder)
@@ -120,73 +102,53 @@ def load_finetuned(
         ValueError: The checkpoint cannot be used.
         EnvironmentFault: It is an adapter, and the package peft is missing.
     """
-    config, found = read_config(config_path or model_path, cache_dir, "--model_path")
-    block = getattr(config, BLOCK, None)
-    if block is None:
+    flag = "--model_path"
+    described = describe(config_path or model_path, cache_dir, flag)
+    if not described.is_fine_tuned:
         logger.warning(
-            "%s was not fine-tuned with this tool: its config.json has no '%s' block. Expect word "
-            "salad unless it was fine-tuned elsewhere.",
+            "%s was not fine-tuned with this tool: its config.json has no '%s' block of a training "
+            "run. Expect word salad unless it was fine-tuned elsewhere.",
             model_path,
             BLOCK,
         )
-    settings = Seq2SeqSettings.from_dict({**found, **(block or {})})
+    settings = described.known_settings()
     if not is_adapter(model_path):
-        return _load(model_path, config, settings, cache_dir, fresh_head="identity").eval()
-    model = _load(base_of(model_path), config, settings, cache_dir, fresh_head=None)
+        model, _ = assemble(
+            model_path, described, settings, cache_dir, flag=flag, fresh_head="identity"
+        )
+        return model.eval()
+    model, _ = assemble(
+        base_of(model_path), described, settings, cache_dir, flag=flag, fresh_head=None
+    )
     _grow_positions(model)
     merge_saved(model, model_path)
     return model.eval()
 
 
-def _load(
-    name: str,
-    config: PreTrainedConfig,
-    settings: Seq2SeqSettings,
-    cache_dir: str | None,
-    *,
-    fresh_head: str | None,
-) -> Seq2SeqModel:
-    """Encoder, head and relative bias of a checkpoint; see `_check_report` for `fresh_head`."""
-    family = masked_lm_class(config, name)
-    file = local_weights(name)
-    weights: dict[str, Tensor] | None = None
-    if file is not None and is_legacy(weight_names(file), config.model_type):
-        weights = converted_weights(read_weights(file), config.model_type)
-    elif is_adapter(name):
+def load_unchanged(name: str, *, cache_dir: str | None = None) -> Seq2SeqModel:
+    """A model of any kind, pretrained or fine-tuned, to be written again.
+
+    Args:
+        name: Folder or hub id.
+        cache_dir: Where hub files are kept.
+
+    Returns:
+        In float32, on the CPU; `origin_of` its encoder names the head weights that it did not hold.
+
+    Raises:
+        ValueError: It cannot be used.
+    """
+    flag = "--model_path"
+    described = describe(name, cache_dir, flag)
+    if is_foreign(described.raw):
         raise ValueError(
-            f"{name} is an adapter and no whole model: start from {base_of(name)}, or "
-            "from a checkpoint that was saved with --peft_save merged"
+            f"{flag} {name} is in a format of its own: make a transformers folder of it first, "
+            "with python -m s2s_ft.convert"
         )
-    elif Path(name).is_dir() and file is None and not list(Path(name).glob("*.index.json")):
-        raise ValueError(
-            f"{name} has no weights; expected {SAFETENSORS} or pytorch_model.bin in it"
-        )
-    bias = None if weights is None else weights.pop(RELATIVE_BIAS, None)
-    try:
-        with quiet():
-            encoder, report = family.from_pretrained(
-                name if weights is None else None,
-                config=config,
-                state_dict=weights,
-                cache_dir=cache_dir,
-                attn_implementation=IMPLEMENTATION,
-                dtype=torch.float32,
-                output_loading_info=True,
-            )
-    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
-        raise ValueError(f"{name}: the weights cannot be loaded ({first_line(error)})") from error
-    _check_report(encoder, report["missing_keys"], name, fresh_head)
-    positions = getattr(config, "max_position_embeddings", None)
-    set_origin(encoder, Origin(name, positions, fresh=frozenset(report["missing_keys"])))
-    model = Seq2SeqModel(encoder, settings)
-    if model.relative_position_bias is not None:
-        if bias is None:
-            raise ValueError(
-                f"{name}: config.json asks for a relative-position bias, but the weights hold none"
-            )
-        model.relative_position_bias.weight.data.copy_(bias)
-    check_interface(model)
-    return model
+    model, _ = assemble(
+        name, described, described.known_settings(), cache_dir, flag=flag, fresh_head=None
+    )
+    return model.eval()
 
 
 def _grow_positions(model: Seq2SeqModel) -> None:
@@ -194,40 +156,6 @@ def _grow_positions(model: Seq2SeqModel) -> None:
     source, target = model.settings.max_source_length, model.settings.max_target_length
     if source is not None and target is not None:
         grow_positions(model.encoder, source + target)
-
-
-def _check_report(
-    encoder: PreTrainedModel, missing: set[str], name: str, fresh_head: str | None
-) -> None:
-    """Refuse a checkpoint without its body; give one without a head a fresh head, and say so
-    (unless `fresh_head` is None: then the head comes from elsewhere).
-    """
-    body = sorted(key for key in missing if not is_head_weight(encoder, key))
-    if body:
-        raise ValueError(
-            f"{name}: the weights do not fit its config; {len(body)} missing: {listed(body)}"
-        )
-    head = sorted(missing)
-    if fresh_head is not None and any(key.endswith("weight") for key in head):
-        logger.warning(
-            "%s has no masked-LM head: it gets a fresh one (%s start), which has to be learned.",
-            name,
-            fresh_head,
-        )
-        if fresh_head == "identity":
-            initialize_fresh_head(encoder, head)
-
-
-def _check_vocabulary(encoder: PreTrainedModel, codec: TextCodec, name: str) -> None:
-    """Every id of the tokenizer must have an embedding."""
-    table = encoder.get_input_embeddings()
-    assert isinstance(table, nn.Embedding)
-    rows = table.num_embeddings
-    if len(codec.tokenizer) > rows:
-        raise ValueError(
-            f"--tokenizer_name: its {len(codec.tokenizer)} tokens do not fit the {rows} embeddings "
-            f"of {name}; give the tokenizer that belongs to the model"
-        )
 
 
 def _fix_word_embedding(encoder: PreTrainedModel) -> None:

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from s2s_ft.corruption import Corruption
 from s2s_ft.layout import Batch, Corrupted
-from s2s_ft.methods import Corruption, Method, method_named
+from s2s_ft.methods import Method, method_named
 from s2s_ft.model.pretrained import load_finetuned
 from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.text import SpecialIds

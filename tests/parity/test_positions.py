@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForMaskedLM
 
-from s2s_ft.model.files import read_config
+from s2s_ft.convert.__main__ import main
 from s2s_ft.model.positions import (
-    grow_positions,
     num_positions,
+    position_table,
     relative_position_bucket,
     resized_rows,
 )
-from s2s_ft.model.seq2seq import Seq2SeqSettings
+from s2s_ft.model.pretrained import load_for_training
+from s2s_ft.model.seq2seq import Seq2SeqModel
+from s2s_ft.options.model import ModelOptions
+from s2s_ft.text import TextCodec
 from tests.parity.conftest import ROBERTA_LIKE, cases, read_json
+from tests.parity.original import write_random
 
 
 @pytest.mark.parametrize("case", cases("a2_relative"), ids=lambda case: case.name)
@@ -33,33 +35,59 @@ def test_relative_position_buckets(case: Path) -> None:
         assert ours.tolist() == buckets
 
 
-@pytest.mark.parametrize("case", cases("a2_position"), ids=lambda case: case.name)
-def test_position_tables(case: Path) -> None:
+TABLES = [
+    pytest.param(given, wanted, id=f"{case.name}-{number}")
+    for case in cases("a2_position")
+    for number, (given, wanted) in enumerate(
+        zip(read_json(case, "inputs")["cases"], read_json(case, "expected")["cases"], strict=True)
+    )
+]
+
+
+@pytest.mark.parametrize("way", ["rows", "disk"])
+@pytest.mark.parametrize(("given", "wanted"), TABLES)
+def test_position_tables(
+    given: dict[str, Any], wanted: dict[str, Any], way: str, tmp_path: Path
+) -> None:
     """The original cuts the two offset rows of RoBERTa off; ours keeps them before the same
-    rows.
+    rows. Through files on disk a table never shrinks.
     """
-    for given, wanted in zip(
-        read_json(case, "inputs")["cases"], read_json(case, "expected")["cases"], strict=True
-    ):
-        before = torch.tensor(given["before"])
-        offset = 2 if given["family"] in ROBERTA_LIKE else 0
-        ours = resized_rows(before, given["requested_max_position_embeddings"], offset)
-        assert list(ours[offset:].shape) == wanted["after_shape"]
-        assert torch.equal(ours[:offset], before[:offset])
-        if "after" in wanted:
-            np.testing.assert_allclose(ours[offset:], wanted["after"], atol=1e-7)
-        else:  # its other choice draws new rows at random; we always tile: only the old rows agree
-            first = torch.tensor(wanted["after_first_rows"])
-            np.testing.assert_allclose(ours[offset : offset + len(first)], first, atol=1e-7)
+    before, size = torch.tensor(given["before"]), given["requested_max_position_embeddings"]
+    offset = 2 if given["family"] in ROBERTA_LIKE else 0
+    if way == "rows":
+        ours = resized_rows(before, size, offset)
+    else:
+        write_random(given["config"], tmp_path / "in", {given["on_disk_key"]: before})
+        table = position_table(from_disk(given["config"], size, tmp_path).encoder)
+        assert table is not None
+        assert len(table.weight) == offset + max(size, len(before) - offset)
+        ours = table.weight.detach()[: offset + size]
+    assert list(ours[offset:].shape) == wanted["after_shape"]
+    assert torch.equal(ours[:offset], before[:offset])
+    if "after" in wanted:
+        np.testing.assert_allclose(ours[offset:], wanted["after"], atol=1e-7)
+    else:  # its other choice draws new rows at random; we always tile: only the old rows agree
+        first = torch.tensor(wanted["after_first_rows"])
+        np.testing.assert_allclose(ours[offset : offset + len(first)], first, atol=1e-7)
+
+
+def from_disk(config: dict[str, Any], size: int | None, folder: Path) -> Seq2SeqModel:
+    """A checkpoint of a config, written as its family has it, converted, and grown for training."""
+    write_random(config, folder / "in")
+    arguments = ["--model_path", str(folder / "in"), "--output_dir", str(folder / "out")]
+    assert main(arguments) == 0
+    return load_for_training(
+        ModelOptions(model_name_or_path=str(folder / "out")),
+        TextCodec.load(folder / "out"),
+        max_source_length=(size or 20) - 10,
+        max_target_length=10,
+    )
 
 
 def essential_of(given: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The original's essential fields as our loading code and our settings have them."""
-    (folder / "config.json").write_text(json.dumps(given["config"]), encoding="utf-8")
-    config, found = read_config(str(folder), None, "--model_name_or_path")
-    settings = Seq2SeqSettings(**found)
-    encoder = AutoModelForMaskedLM.from_config(config)
-    grow_positions(encoder, given["args"]["max_position_embeddings"] or 0)
+    """The original's essential fields as a converted checkpoint and our settings have them."""
+    model = from_disk(given["config"], given["args"]["max_position_embeddings"], folder)
+    encoder, settings = model.encoder, model.settings
     shared = (
         "vocab_size hidden_size num_hidden_layers num_attention_heads hidden_act intermediate_size "
         "hidden_dropout_prob attention_probs_dropout_prob type_vocab_size initializer_range "

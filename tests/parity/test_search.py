@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from s2s_ft.decode.beam_search import SearchSettings
-from s2s_ft.decode.session import generate
+from s2s_ft.decode.session import generate_batch as generate
 from s2s_ft.methods import Method, method_named
 from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.text import SpecialIds
