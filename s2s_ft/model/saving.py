@@ -11,6 +11,7 @@ import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import transformers
 from torch import Tensor
@@ -33,6 +34,8 @@ def save(
     codec: TextCodec,
     folder: str | Path,
     state: Mapping[str, Tensor] | None = None,
+    *,
+    generation: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a checkpoint folder that transformers can open (contents at the top of this file).
 
@@ -42,6 +45,8 @@ def save(
         folder: Existing folder.
         state: Whole tensors by the names of `model.state_dict()`, where the model's own are
             spread over several devices; None: the model's own.
+        generation: Defaults of decoding beyond the special tokens and the longest target, by
+            transformers' names.
     """
     encoder = model.encoder
     setattr(encoder.config, BLOCK, model.settings.to_dict())
@@ -61,6 +66,7 @@ def save(
         eos_token_id=special.sep,
         pad_token_id=special.pad,
         max_new_tokens=model.settings.max_target_length,
+        **(generation or {}),
     ).save_pretrained(folder)
     codec.save(folder)
 
@@ -70,6 +76,8 @@ def save_for_resume(
     codec: TextCodec,
     folder: str | Path,
     state: Mapping[str, Tensor] | None = None,
+    *,
+    generation: Mapping[str, Any] | None = None,
 ) -> None:
     """Write what `save` writes, and what `load_for_resume` needs beyond it.
 
@@ -78,8 +86,9 @@ def save_for_resume(
         codec: As for `save`.
         folder: As for `save`.
         state: As for `save`.
+        generation: As for `save`.
     """
-    save(model, codec, folder, state)
+    save(model, codec, folder, state, generation=generation)
     if adapter_of(model) is not None:
         save_trainable(model, folder)
 

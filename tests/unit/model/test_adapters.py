@@ -233,13 +233,18 @@ def test_rank_and_alpha_reach_the_adapter(tiny_checkpoint: Callable[[str], Path]
     assert first.get_submodule("lora_dropout.default").p == 0.5
 
 
+def saved_config(encoder: Path, folder: Path) -> tuple[Path, dict[str, Any]]:
+    """The config of an adapter that was saved in a folder: its file, and what it holds."""
+    model, codec = adapted(encoder, peft_save="adapter")
+    save(model, codec, folder)
+    file = folder / "adapter_config.json"
+    return file, json.loads(file.read_text())
+
+
 def test_absent_encoder_of_an_adapter_is_told(
     tiny_checkpoint: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    model, codec = adapted(tiny_checkpoint("bert"), peft_save="adapter")
-    save(model, codec, tmp_path)
-    file = tmp_path / "adapter_config.json"
-    config = json.loads(file.read_text())
+    file, config = saved_config(tiny_checkpoint("bert"), tmp_path)
     file.write_text(json.dumps({**config, "base_model_name_or_path": "/nowhere/encoder"}))
     with pytest.raises(ValueError, match=r"/nowhere/encoder, which is not there: .*base_model"):
         load_finetuned(str(tmp_path))
@@ -253,10 +258,7 @@ def test_absent_encoder_of_an_adapter_is_told(
 def test_adapter_that_does_not_fit_is_told(
     tiny_checkpoint: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    model, codec = adapted(tiny_checkpoint("bert"), peft_save="adapter")
-    save(model, codec, tmp_path)
-    file = tmp_path / "adapter_config.json"
-    config = json.loads(file.read_text())
+    file, config = saved_config(tiny_checkpoint("bert"), tmp_path)
     changes: list[dict[str, Any]] = [{"r": 2}, {"target_modules": ["query"]}]
     for change in changes:
         file.write_text(json.dumps({**config, **change}))

@@ -18,6 +18,7 @@ from torch._dynamo.utils import counters
 from s2s_ft.cli import EnvironmentFault
 from s2s_ft.layout import Batch
 from s2s_ft.model.adapters import add_adapter
+from s2s_ft.model.cache import CacheShape
 from s2s_ft.model.compilation import compile_encoder, recompute_activations
 from s2s_ft.model.cpu_training import adapt_to_cpu
 from s2s_ft.model.parts import encoder_layers
@@ -151,9 +152,8 @@ class TestCompiling:
                 torch.testing.assert_close(after[name], value, atol=1e-5, rtol=1e-5)
         model.eval()
         with torch.no_grad():
-            cache = model.encode(
-                torch.ones(2, 5, dtype=torch.long), torch.tensor([5, 4]), capacity=9
-            )
+            cache = model.new_cache(CacheShape(num_beams=1, num_rows=2, num_steps=4))
+            model.encode(torch.ones(2, 6, dtype=torch.long), [5, 4], cache, num_unkept=1)
             model.step(torch.ones(2, 1, 2, dtype=torch.long), cache, num_unkept=1)
         assert counters["stats"]["unique_graphs"] == made
         assert not counters["graph_break"]

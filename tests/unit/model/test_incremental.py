@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from s2s_ft.corruption import Corruption
 from s2s_ft.layout import Corrupted
-from s2s_ft.methods import METHODS, Corruption, Method
-from s2s_ft.model.cache import EncodePass, KeyValueCache
+from s2s_ft.methods import METHODS, Method
+from s2s_ft.model.cache import CacheShape
+from s2s_ft.model.passes import EncodePass
 from s2s_ft.model.pretrained import load_finetuned
 from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.text import SpecialIds
@@ -75,31 +77,46 @@ def incremental(
     sources: list[np.ndarray],
     targets: np.ndarray,
     left_to_right: bool,
+    fixed_width: bool,
 ) -> torch.Tensor:
     """[B, T, V] predictions, with two identical beams from the second step on."""
-    lengths = torch.tensor([len(source) for source in sources])
-    ids = torch.zeros(len(sources), int(lengths.max()), dtype=torch.long)
+    size, steps = max(map(len, sources)), targets.shape[1]
+    ids = torch.zeros(len(sources), size + 1, dtype=torch.long)
     for row, source in enumerate(sources):
-        ids[row, : len(source)] = torch.from_numpy(source)
-    steps = targets.shape[1]
-    cache = model.encode(ids, lengths, capacity=steps + 1, left_to_right=left_to_right)
-    outputs, last = [], None
-    for step in range(steps):
+        ids[row, size - len(source) : size] = torch.from_numpy(source)
+    ids[:, size:] = method.question(None, len(sources))[:, 0]
+    cache = model.new_cache(
+        CacheShape(num_beams=2, num_rows=1 + method.num_unkept, num_steps=steps, fixed=fixed_width)
+    )
+    logits = model.encode(
+        ids,
+        [len(source) for source in sources],
+        cache,
+        num_unkept=method.num_unkept,
+        left_to_right=left_to_right,
+    )
+    outputs = [logits[:, 0]]
+    for step in range(1, steps):
+        last = torch.from_numpy(targets[:, step - 1 : step]).expand(-1, 2)
         question = method.question(last, len(sources))
         logits = model.step(question, cache, num_unkept=method.num_unkept)
         torch.testing.assert_close(logits[:, 0], logits[:, -1])
         outputs.append(logits[:, 0])
         cache.reorder(torch.zeros(len(sources), 2, dtype=torch.long))
-        last = torch.from_numpy(targets[:, step : step + 1]).expand(-1, 2)
     return torch.stack(outputs, dim=1)
 
 
+@pytest.mark.parametrize("fixed_width", [False, True], ids=["filled", "fixed"])
 @pytest.mark.parametrize("left_to_right", [False, True], ids=["s2s", "l2r"])
 @pytest.mark.parametrize("method_class", METHODS, ids=lambda method: method.name)
 @pytest.mark.parametrize("family", FAMILIES)
 @torch.no_grad()
 def test_incremental_equals_full(
-    models: dict[str, Seq2SeqModel], family: str, method_class: type[Method], left_to_right: bool
+    models: dict[str, Seq2SeqModel],
+    family: str,
+    method_class: type[Method],
+    left_to_right: bool,
+    fixed_width: bool,
 ) -> None:
     model = models[family]
     method = method_class(SPECIAL, 24, 10, CLEAN)
@@ -116,7 +133,7 @@ def test_incremental_equals_full(
         whole = full_pass(model, method, examples, left_to_right)
     targets = np.stack([np.concatenate([target, [SPECIAL.sep]]) for _, target in pairs])
     stepwise = incremental(
-        model, method, [example.source for example in examples], targets, left_to_right
+        model, method, [example.source for example in examples], targets, left_to_right, fixed_width
     )
     torch.testing.assert_close(stepwise, whole, atol=2e-5, rtol=2e-5)
 
@@ -142,12 +159,16 @@ def test_source_rows_are_the_encoders_own(models: dict[str, Seq2SeqModel], famil
         encoder.set_attn_implementation("eager")
         encoder(ids)
         encoder.set_attn_implementation(own)
-        cache = KeyValueCache(model.num_layers, torch.tensor([20, 20]), 20, 1)
-        plan = EncodePass(cache, None, left_to_right=False)
+        cache = model.new_cache(CacheShape(num_beams=1, num_rows=1, num_steps=1))
+        rows = cache.place([0, 1], [20, 20], num_kept=0)
+        plan = EncodePass(
+            cache, rows, torch.tensor([20, 20]), 20, None, num_kept=0, left_to_right=False
+        )
         plan.read_rows = None
-        types = model._types(torch.zeros_like(ids, dtype=torch.bool))
-        model._run(ids, cache.source_positions, types, plan)
+        asked = torch.cat([ids, torch.full((2, 1), SPECIAL.mask)], dim=1)
+        types = model._types(torch.zeros_like(asked, dtype=torch.bool))
+        model._run(asked, plan.positions, types, plan)
     finally:
         hook.remove()
         encoder.set_attn_implementation(own)
-    torch.testing.assert_close(hidden[1], hidden[0], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(hidden[1][:, :20], hidden[0], atol=1e-5, rtol=1e-5)

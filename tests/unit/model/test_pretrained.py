@@ -229,7 +229,7 @@ def test_bad_folders_are_told_in_one_line(
         ("no-weights", lambda folder: (folder / "model.safetensors").unlink(), "has no weights"),
         ("truncated", truncated, "damaged or incomplete"),
         ("pickled", pickled, "pytorch_model.bin holds more than tensors"),
-        ("wrong-shape", wrong_shape, "cannot be loaded"),
+        ("wrong-shape", wrong_shape, "2 weights do not fit config.json"),
         ("missing-layers", missing_layers, "do not fit its config; 32 missing"),
     ]
     for name, breakage, message in breakages:

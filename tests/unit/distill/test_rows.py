@@ -1,0 +1,186 @@
+"""Rows of a teacher's outputs: joined in order, filtered by what each one is, or refused."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from s2s_ft.distill.rows import RowsOptions, write_rows
+
+ROWS = [
+    {"src": "a long text", "tgt": "a game for linux"},
+    {"src": ["two", "tokens"], "tgt": "tokens"},
+    {"src": "", "tgt": "nothing"},
+    {"src": "another text", "tgt": "the perl library"},
+]
+OUTPUTS: list[list[tuple[str, float | None, int]]] = [
+    [("a game", -2.0, 3), ("a game for linux", -9.0, 4), ("a game", -9.0, 2)],
+    [("tokens", -8.0, 1), (" ", -9.0, 0)],
+    [("", None, 0)],
+    [("python tools", -3.0, 5)],
+]
+
+Write = Callable[..., list[dict[str, Any]]]
+
+
+def outputs_file(path: Path, outputs: list[list[tuple[str, float | None, int]]]) -> str:
+    lines = [
+        json.dumps(
+            {
+                "index": index,
+                "hypotheses": [
+                    {"text": text, "score": total, "log_probability": total, "tokens": tokens}
+                    for text, total, tokens in row
+                ],
+            }
+        )
+        for index, row in enumerate(outputs)
+    ]
+    path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """A function that joins ROWS with OUTPUTS, or others, and reads what was written."""
+    train = tmp_path / "train.jsonl"
+    train.write_text("".join(json.dumps(row) + "\n" for row in ROWS), encoding="utf-8")
+
+    def joined(
+        outputs: list[list[tuple[str, float | None, int]]] = OUTPUTS, **flags: Any
+    ) -> list[dict[str, Any]]:
+        options = RowsOptions(
+            train_file=str(train),
+            outputs=outputs_file(tmp_path / "outputs.jsonl", outputs),
+            output_file=str(tmp_path / "rows.jsonl"),
+            **flags,
+        )
+        assert write_rows(options) == 0
+        lines = (tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+
+    return joined
+
+
+def test_targets_are_the_teachers_best(write: Write) -> None:
+    assert write() == [
+        {"src": "a long text", "tgt": "a game"},
+        {"src": ["two", "tokens"], "tgt": "tokens"},
+        {"src": "another text", "tgt": "python tools"},
+    ]
+
+
+def test_several_outputs_of_a_row_without_doubles(
+    write: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    found = write(num_hypotheses=3)
+    assert [row["tgt"] for row in found] == ["a game", "a game for linux", "tokens", "python tools"]
+    assert "2 empty, 1 twice" in caplog.text
+
+
+def test_unlikely_outputs_are_left_out(write: Write) -> None:
+    # Per token, the end token included: -0.5, -1.8, -3.0; -4.0; -0.5.
+    found = write(num_hypotheses=2, min_log_probability=-1.9)
+    assert [row["tgt"] for row in found] == ["a game", "a game for linux", "python tools"]
+    found = write(num_hypotheses=2, min_log_probability=-1.0)
+    assert [row["tgt"] for row in found] == ["a game", "python tools"]
+
+
+def test_outputs_unlike_the_reference_are_left_out(write: Write) -> None:
+    assert [row["tgt"] for row in write(num_hypotheses=2, min_rouge=99)] == [
+        "a game for linux",
+        "tokens",
+    ]
+    assert len(write(min_rouge=50)) == 2
+    assert len(write(min_rouge=0)) == 3
+
+
+def test_references_can_stay(write: Write) -> None:
+    found = write(add_references=True)
+    assert found[:3] == [row for row in ROWS if row["src"]]
+    assert len(found) == 6
+
+
+def test_other_keys(tmp_path: Path) -> None:
+    train = tmp_path / "train.jsonl"
+    train.write_text('{"text": "x", "headline": "y"}\n', encoding="utf-8")
+    options = RowsOptions(
+        train_file=str(train),
+        outputs=outputs_file(tmp_path / "o.jsonl", [[("z", -1.0, 1)]]),
+        output_file=str(tmp_path / "rows.jsonl"),
+        source_key="text",
+        target_key="headline",
+    )
+    assert write_rows(options) == 0
+    row = json.loads((tmp_path / "rows.jsonl").read_text(encoding="utf-8"))
+    assert row == {"text": "x", "headline": "z"}
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        (OUTPUTS[:3], r"--train_file has more rows than the 3 of --outputs"),
+        ([*OUTPUTS, OUTPUTS[0]], r"--outputs has more rows than the 4 of --train_file"),
+    ],
+)
+def test_files_that_do_not_fit_are_refused(
+    write: Write, outputs: list[list[tuple[str, float | None, int]]], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        write(outputs)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["no json", "[]", '{"index": 0}', '{"index": 0, "hypotheses": [{"text": 1}]}', '"text"'],
+)
+def test_a_line_that_is_no_output_is_named(write: Write, tmp_path: Path, line: str) -> None:
+    write()
+    (tmp_path / "outputs.jsonl").write_text(line + "\n", encoding="utf-8")
+    options = RowsOptions(
+        train_file=str(tmp_path / "train.jsonl"),
+        outputs=str(tmp_path / "outputs.jsonl"),
+        output_file=str(tmp_path / "never.jsonl"),
+    )
+    with pytest.raises(ValueError, match=r"outputs.jsonl, line 1: no output of decode_seq2seq.py"):
+        write_rows(options)
+    assert not (tmp_path / "never.jsonl").exists()
+
+
+def test_outputs_of_other_rows_are_refused(write: Write, tmp_path: Path) -> None:
+    write()
+    path = tmp_path / "outputs.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text(lines[1] + lines[0] + "".join(lines[2:]), encoding="utf-8")
+    options = RowsOptions(
+        train_file=str(tmp_path / "train.jsonl"), outputs=str(path), output_file=str(path) + ".new"
+    )
+    with pytest.raises(ValueError, match="line 1: is the output of row 1, not of 0"):
+        write_rows(options)
+
+
+def test_nothing_left_is_told(write: Write) -> None:
+    with pytest.raises(ValueError, match=r"nothing is left of it \(1 empty, 3 unlikely\)"):
+        write(min_log_probability=-0.01)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"num_hypotheses": 0},
+        {"min_log_probability": 0.5},
+        {"min_rouge": 101},
+        {"min_rouge": -1},
+        {"outputs": " "},
+    ],
+)
+def test_values_out_of_range_are_refused(flags: dict[str, Any]) -> None:
+    usual = {"train_file": "a", "outputs": "b", "output_file": "c"}
+    with pytest.raises(ValueError, match=f"--{next(iter(flags))}"):
+        RowsOptions(**{**usual, **flags})

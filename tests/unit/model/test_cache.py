@@ -1,0 +1,156 @@
+"""The cache against beams that physically carry their own histories along, whatever happens in the
+batch: beams go on from others, examples come and leave, buffers are renewed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+from torch import Tensor
+
+from s2s_ft.model import columns
+from s2s_ft.model.attention import AttentionCall
+from s2s_ft.model.cache import CacheShape, KeyValueCache
+from s2s_ft.model.passes import EncodePass, StepPass
+
+HEADS, GROUPS, SIZE, BEAMS = 4, 2, 8, 3
+
+CALL = AttentionCall(SIZE**-0.5, 0.0, None)
+
+
+@dataclass
+class Copied:
+    """An example whose beams each hold a copy of everything they may look at: [n, G, D]."""
+
+    keys: list[Tensor]
+    values: list[Tensor]
+    positions: list[list[int]] = field(default_factory=list)
+
+
+def attend(query: Tensor, keys: Tensor, values: Tensor, seen: Tensor) -> Tensor:
+    """One row: query [H, D] over keys and values [n, G, D] where `seen` [n]."""
+    result = []
+    for head in range(HEADS):
+        group = head // (HEADS // GROUPS)
+        scores = keys[:, group] @ query[head] * CALL.scaling
+        weights = scores.masked_fill(~seen, -torch.inf).softmax(0)
+        result.append(weights @ values[:, group])
+    return torch.stack(result)
+
+
+class Both:
+    """A cache and its reference, fed with the same random rows."""
+
+    def __init__(self, num_rows: int, window: int | None, *, fixed: bool) -> None:
+        self.generator = torch.Generator().manual_seed(num_rows)
+        shape = CacheShape(num_beams=BEAMS, num_rows=num_rows, num_steps=12, fixed=fixed)
+        self.cache = KeyValueCache(1, shape, torch.device("cpu"))
+        self.num_rows = num_rows
+        self.window = window
+        self.rows: list[Copied | None] = []
+
+    def random(self, *shape: int) -> Tensor:
+        return torch.randn(*shape, generator=self.generator)
+
+    def admit(self, rows: list[int], lengths: list[int]) -> None:
+        kept = 1 if self.num_rows == 1 else 0
+        size = max(lengths)
+        index = self.cache.place(rows, lengths, num_kept=kept)
+        key, value = (self.random(len(rows), GROUPS, size + 1, SIZE) for _ in range(2))
+        query = self.random(len(rows), HEADS, size + 1, SIZE)
+        plan = EncodePass(
+            self.cache, index, torch.tensor(lengths), size, None, num_kept=kept, left_to_right=False
+        )
+        found = plan.attend(0, query, key, value, CALL)
+        self.rows += [None] * (max(rows) + 1 - len(self.rows))
+        for n, (row, length) in enumerate(zip(rows, lengths, strict=True)):
+            held = slice(size - length, size + 1)
+            keys, values = key[n, :, held].transpose(0, 1), value[n, :, held].transpose(0, 1)
+            everything = torch.ones(length + 1, dtype=torch.bool)
+            wanted = attend(query[n, :, -1], keys, values, everything)
+            torch.testing.assert_close(found[n, :, -1], wanted, atol=1e-5, rtol=1e-5)
+            end = length + kept
+            self.rows[row] = Copied(
+                [keys[:end]] * BEAMS, [values[:end]] * BEAMS, [list(range(end))] * BEAMS
+            )
+
+    def step(self) -> None:
+        count, width = self.cache.num_examples, self.num_rows * BEAMS
+        key, value = (self.random(count, GROUPS, width, SIZE) for _ in range(2))
+        query = self.random(count, HEADS, width, SIZE)
+        call = AttentionCall(CALL.scaling, 0.0, self.window)
+        found = StepPass(self.cache, None).attend(0, query, key, value, call)
+        for row, copied in enumerate(self.rows):
+            if copied is not None:
+                self.check(copied, found[row], query[row], (key[row], value[row]))
+        self.cache.advance(1)
+        parents = torch.randint(BEAMS, (count, BEAMS), generator=self.generator)
+        self.cache.reorder(parents)
+        for row, copied in enumerate(self.rows):
+            if copied is not None:
+                chosen = parents[row].tolist()
+                copied.keys = [copied.keys[beam] for beam in chosen]
+                copied.values = [copied.values[beam] for beam in chosen]
+                copied.positions = [copied.positions[beam] for beam in chosen]
+
+    def check(
+        self, copied: Copied, found: Tensor, query: Tensor, new: tuple[Tensor, Tensor]
+    ) -> None:
+        """Compare the rows of one example, and keep its first new row of every beam."""
+        key, value = (part.transpose(0, 1) for part in new)  # [Q * W, G, D]
+        for beam in range(BEAMS):
+            keys, values = copied.keys[beam], copied.values[beam]
+            positions = list(copied.positions[beam])
+            for number in range(self.num_rows):
+                place = number * BEAMS + beam
+                keys = torch.cat([keys, key[place : place + 1]])
+                values = torch.cat([values, value[place : place + 1]])
+                positions.append(positions[-1] + 1)
+                seen = torch.ones(len(keys), dtype=torch.bool)
+                if self.window is not None:
+                    seen = positions[-1] - torch.tensor(positions) < self.window
+                wanted = attend(query[:, place], keys, values, seen)
+                torch.testing.assert_close(found[:, place], wanted, atol=1e-5, rtol=1e-5)
+            length = len(copied.keys[beam]) + 1
+            copied.keys[beam], copied.values[beam] = keys[:length], values[:length]
+            copied.positions[beam] = positions[:length]
+
+    def vacate(self, rows: list[int]) -> None:
+        self.cache.vacate(rows)
+        for row in rows:
+            self.rows[row] = None
+
+    def keep(self, order: list[int]) -> None:
+        self.cache.keep(order)
+        self.rows = [self.rows[row] for row in order]
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+@pytest.mark.parametrize("window", [None, 5])
+@pytest.mark.parametrize("num_rows", [1, 2], ids=["causal", "masked style"])
+def test_cache_equals_beams_with_histories_of_their_own(
+    num_rows: int, window: int | None, fixed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(columns, "_STEPS", 3)
+    both = Both(num_rows, window, fixed=fixed)
+    both.admit([0, 1, 2], [5, 9, 7])
+    for _ in range(4):
+        both.step()
+    both.vacate([1])
+    both.step()
+    both.admit([1, 3], [4, 6])  # a vacant row and a new one
+    for _ in range(3):
+        both.step()
+    both.vacate([0, 2])
+    both.keep([3, 1])
+    for _ in range(4):
+        both.step()
+    both.admit([2, 3], [13, 2])  # a longer source than any before
+    for _ in range(3):
+        both.step()
+    both.vacate([0, 1, 2, 3])
+    both.admit([0, 1], [6, 6])  # all are new
+    for _ in range(8):
+        both.step()
