@@ -1,144 +1,116 @@
-"""Decoding speed on one CPU thread, beam 5, against transformers' `generate` on encoder-decoders of
-equal size.
+"""Decoding speed on one CPU thread: this toolkit against the manner of the original, transformers'
+`generate` and CTranslate2.
 
-    python benchmarks/decode_speed.py [--model FOLDER] [--data FILE] [--rounds N]
+    python benchmarks/decode_speed.py --model CHECKPOINT [--beams 1 5] [--rounds N]
+    python benchmarks/decode_speed.py --model CHECKPOINT --ladder
+    python benchmarks/decode_speed.py --model CHECKPOINT --scaling
 
-The peers are BART models of the same width, heads and vocabulary: one as deep as the encoder on
-either side (equal depth), one with half the layers a side (about equal parameters). Weights are
-random on both sides and every output is forced to the same length, so that all do the same number
-of steps over the same sources; that ours is right is shown in the same run: its scores are
-recomputed by one full pass over source and output (column `score error`).
+Two tables a beam size. Natural length: the checkpoint's own outputs, ours and the original's way,
+with the share of outputs that are the very same tokens as ours in float32 and ROUGE beside the
+speed. Forced length: every output has the same number of tokens, so that models with other (random)
+weights can be compared. --ladder goes from the original's way to ours, one technique a row;
+--scaling shows how cost grows with source, target, beam and batch.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import numpy as np
-import torch
-from transformers import BartConfig, BartForConditionalGeneration, GenerationConfig
-
-from benchmarks.rounds import Round, measure, ratio, write_report
+from benchmarks.decode_case import Case
+from benchmarks.decode_rows import Contestants, forced, ladder, natural, ours, plain
+from benchmarks.rounds import Row, measure, ratio, write_report
 from benchmarks.train_speed import default_model
 from s2s_ft.data.examples import read_examples
-from s2s_ft.decode.beam_search import SearchResult, SearchSettings
-from s2s_ft.decode.session import generate
-from s2s_ft.layout import IntArray
-from s2s_ft.methods import Corruption, PseudoMask
-from s2s_ft.model.memory import keep_freed_memory
-from s2s_ft.model.precision import fast_float32_matmul
-from s2s_ft.model.pretrained import load_finetuned
-from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.text import TextCodec
 
-SOURCE, STEPS, BEAMS, BATCH, EXAMPLES = 192, 20, 5, 16, 64
+REFERENCE = "ours fp32"
+
+SCALES = {"source": (32, 64, 128, 256), "steps": (8, 16, 32, 64), "beams": (1, 2, 5, 10)}
+BATCHES = (1, 4, 16, 64)
 
 
-def sources_of(model_name: str, data: str) -> tuple[TextCodec, list[IntArray]]:
-    """The first sources of the file, longest first, framed by their special tokens."""
-    codec = TextCodec.load(model_name)
-    rows = [row.source for row in read_examples(Path(data), limit=EXAMPLES)]
-    method = PseudoMask(codec.special, SOURCE, STEPS)
-    framed = [method.source(np.array(ids)) for ids in codec.encode(rows)]
-    return codec, sorted(framed, key=len, reverse=True)
+def table(rows: list[Row], case: Case, reference: str) -> list[dict[str, Any]]:
+    """One line a contestant; the first one is what the others are compared with."""
+    exact = next((row.figures["found"] for row in rows if row.name == reference), None)
+    lines = []
+    for row in rows:
+        line: dict[str, Any] = {
+            "length": case.steps if case.forced else "natural",
+            "contestant": row.name,
+            "beams": case.beams,
+            "examples/s": round(row.rate, 2),
+            "times first": round(ratio(row, rows[0]), 2),
+            "peak MiB": round(row.peak_mib),
+        }
+        found = row.figures["found"]
+        if found is not None and exact is not None and not case.forced:
+            same = [one[1] == other[1] for one, other in zip(found, exact, strict=True)]
+            line["% same tokens"] = round(100 * sum(same) / len(same), 1)
+            line["ROUGE-1/2/L"] = " ".join(f"{value:.2f}" for value in rouge(found, case))
+        lines.append(line)
+    return lines
 
 
-def ours(model_name: str, data: str, *, fast: bool = True, bf16: bool = False) -> Round:
-    """This toolkit; `min_length` beyond the last step forces every output to full length."""
-    keep_freed_memory()
-    if fast:
-        fast_float32_matmul()
-    codec, sources = sources_of(model_name, data)
-    model = load_finetuned(model_name)
-    clean = Corruption(random_prob=0.0, keep_prob=0.0, target_mask_prob=0.0)
-    method = PseudoMask(codec.special, SOURCE, STEPS + 1, clean)
-    settings = SearchSettings(
-        beam_size=BEAMS, max_length=STEPS, min_length=STEPS, eos_id=codec.special.sep, ngram_size=3
-    )
+def rouge(found: list[tuple[bytes, list[int], str]], case: Case) -> list[float]:
+    """ROUGE of the texts against the file's targets."""
+    from s2s_ft.evaluation.options import ScoringOptions
+    from s2s_ft.evaluation.run import evaluate
 
-    def run() -> dict[str, Any]:
-        results: list[SearchResult] = []
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            for start in range(0, len(sources), BATCH):
-                results += generate(model, method, sources[start : start + BATCH], settings)
-        error = max(
-            abs(
-                forced_score(model, method, source, result.hypotheses[0].ids)
-                - result.hypotheses[0].log_probability
-            )
-            for source, result in zip(sources[:4], results[:4], strict=True)
+    codec = TextCodec.load(case.model)
+    rows = list(read_examples(Path(case.data), limit=case.examples))
+    unsorted = case.sources(codec, longest_first=False)
+    order = sorted(range(len(rows)), key=lambda row: unsorted[row].tobytes())
+    references = [str(rows[row].target) for row in order]
+    texts = [text for _, _, text in found]
+    report = evaluate(texts, references, ScoringOptions(num_bootstrap=1))
+    return [report.value(name) for name in ("rouge1", "rouge2", "rougeL")]
+
+
+def compare(case: Case, rounds: int) -> list[dict[str, Any]]:
+    """Both tables of one beam size."""
+    free = measure(natural(case), rounds)
+    lines = table(free, case, REFERENCE)
+    fixed = replace(case, forced=True, steps=20)
+    return lines + table(measure(forced(fixed), rounds), fixed, REFERENCE)
+
+
+def scaling(case: Case, rounds: int) -> list[dict[str, Any]]:
+    """Milliseconds an example, ours and the original's way, along each axis."""
+    middle = replace(case, forced=True, source_exactly=True, source=128, steps=16, examples=16)
+    cases = [
+        (axis, size, replace(middle, **{axis: size}))
+        for axis, sizes in SCALES.items()
+        for size in sizes
+    ]
+    cases += [
+        ("batch", size, replace(middle, batch=size, examples=max(16, size))) for size in BATCHES
+    ]
+    lines = []
+    for axis, size, one in cases:
+        contestants: Contestants = {
+            "original": partial(plain, one),
+            "ours": partial(ours, one),
+        }
+        original, mine = measure(contestants, rounds)
+        lines.append(
+            {
+                "axis": axis,
+                "size": size,
+                "original ms/example": round(1000 / original.rate, 1),
+                "ours ms/example": round(1000 / mine.rate, 1),
+                "times": round(ratio(mine, original), 2),
+                "original MiB": round(original.peak_mib),
+                "ours MiB": round(mine.peak_mib),
+            }
         )
-        return {"examples": len(sources), "error": error}
-
-    run()
-    return run
-
-
-def forced_score(
-    model: Seq2SeqModel, method: PseudoMask, source: IntArray, ids: tuple[int, ...]
-) -> float:
-    """The log-probability of an output by one full pass."""
-    example = method.corrupt(source[1:-1], np.array(ids), np.random.default_rng(0))
-    with torch.inference_mode():
-        rows = model.logits(method.lay_out([example])).log_softmax(-1)
-    return float(rows[torch.arange(len(ids)), torch.tensor(ids)].sum())
-
-
-def bart(model_name: str, data: str, *, layers: int, fast: bool = False) -> Round:
-    """transformers' `generate`, key/value cache on, on a random BART."""
-    if fast:
-        fast_float32_matmul()
-    codec, sources = sources_of(model_name, data)
-    config = load_finetuned(model_name).encoder.config
-    torch.manual_seed(0)
-    model = BartForConditionalGeneration(
-        BartConfig(
-            vocab_size=config.vocab_size,
-            d_model=config.hidden_size,
-            encoder_layers=layers,
-            decoder_layers=layers,
-            encoder_attention_heads=config.num_attention_heads,
-            decoder_attention_heads=config.num_attention_heads,
-            encoder_ffn_dim=config.intermediate_size,
-            decoder_ffn_dim=config.intermediate_size,
-            max_position_embeddings=512,
-            pad_token_id=codec.special.pad,
-            bos_token_id=codec.special.cls,
-            eos_token_id=codec.special.sep,
-            decoder_start_token_id=codec.special.sep,
-            forced_eos_token_id=None,
-        )
-    ).eval()
-    search = GenerationConfig(
-        num_beams=BEAMS,
-        min_new_tokens=STEPS,
-        max_new_tokens=STEPS,
-        no_repeat_ngram_size=3,
-        pad_token_id=codec.special.pad,
-        eos_token_id=codec.special.sep,
-        decoder_start_token_id=codec.special.sep,
-    )
-
-    def run() -> dict[str, Any]:
-        for start in range(0, len(sources), BATCH):
-            batch = sources[start : start + BATCH]
-            ids = torch.full((len(batch), max(map(len, batch))), codec.special.pad)
-            for row, source in enumerate(batch):
-                ids[row, : len(source)] = torch.from_numpy(source)
-            with torch.inference_mode():
-                model.generate(
-                    ids, attention_mask=(ids != codec.special.pad).long(), generation_config=search
-                )
-        return {"examples": len(sources), "error": None}
-
-    run()
-    return run
+    return lines
 
 
 def main() -> None:
@@ -146,34 +118,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", default=None)
+    parser.add_argument("--model", default=None, help="a fine-tuned checkpoint")
     parser.add_argument("--data", default="examples/debsum/dev.jsonl.gz")
     parser.add_argument("--rounds", type=int, default=3)
-    arguments = parser.parse_args()
-    given = (arguments.model or default_model(), arguments.data)
-    rows = measure(
-        {
-            "BART 6+6, generate": partial(bart, *given, layers=6),
-            "BART 3+3, generate": partial(bart, *given, layers=3),
-            "BART 6+6, generate, fast products": partial(bart, *given, layers=6, fast=True),
-            "ours fp32, default products": partial(ours, *given, fast=False),
-            "ours fp32": partial(ours, *given),
-            "ours bf16": partial(ours, *given, bf16=True),
-        },
-        arguments.rounds,
-    )
-    table = [
-        {
-            "contestant": row.name,
-            "examples/s": round(row.rate, 2),
-            "times 6+6": round(ratio(row, rows[0]), 2),
-            "times 3+3": round(ratio(row, rows[1]), 2),
-            "score error": row.figures["error"],
-            "peak MiB": round(row.peak_mib),
-        }
-        for row in rows
-    ]
-    write_report("decode_speed", table, batch=BATCH, beams=BEAMS, steps=STEPS, examples=EXAMPLES)
+    parser.add_argument("--examples", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--beams", type=int, nargs="+", default=[1, 5])
+    parser.add_argument("--ladder", action="store_true")
+    parser.add_argument("--scaling", action="store_true")
+    given = parser.parse_args()
+    case = Case(given.model or default_model(), given.data, given.examples, given.batch)
+    facts = {"model": Path(case.model).name, "examples": case.examples, "batch": case.batch}
+    if given.scaling:
+        write_report("decode_scaling", scaling(case, given.rounds), **facts)
+    elif given.ladder:
+        case = replace(case, beams=given.beams[-1])
+        rows = table(measure(ladder(case), given.rounds), case, "original's way")
+        write_report("decode_ladder", rows, **facts)
+    else:
+        lines = [
+            line
+            for beams in given.beams
+            for line in compare(replace(case, beams=beams), given.rounds)
+        ]
+        write_report("decode_speed", lines, **facts)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,27 @@ def rescore_main(argv: Sequence[str] | None = None) -> int:
     return run(lambda: _rescore(argv))
 
 
+def convert_main(argv: Sequence[str] | None = None) -> int:
+    """Make a transformers folder of any checkpoint (``python -m s2s_ft.convert``)."""
+    from s2s_ft.convert.__main__ import main
+
+    return run(lambda: main(argv))
+
+
+def trim_main(argv: Sequence[str] | None = None) -> int:
+    """Cut a vocabulary down to a corpus (``python -m s2s_ft.trim``)."""
+    from s2s_ft.trim.__main__ import main
+
+    return run(lambda: main(argv))
+
+
+def average_main(argv: Sequence[str] | None = None) -> int:
+    """Write the mean of checkpoints (``python -m s2s_ft.average``)."""
+    from s2s_ft.average.__main__ import main
+
+    return run(lambda: main(argv))
+
+
 def _train(argv: Sequence[str] | None) -> int:
     options = parse(TrainOptions, argv, "run_seq2seq.py", TRAIN_DESCRIPTION)
     from s2s_ft.train.run import train

@@ -1,288 +1,247 @@
 """Beam search as a pure function over a step function: it knows arrays, not models. Greedy search
 is a beam of 1.
 
-Notable: the rules are the original's (see `search`), so its hypotheses and traces come back; the
-stop rule is exact: an example leaves the batch as soon as none of its live beams can still win,
-which changes no result.
-
-How beams are kept, with two beams (token, back-pointer; `#` is the end token):
-
-    step       0          1          2
-    beam 0    a  -       b <0       # <1        best at step 2:  # <- c <- a   =  "a c #"
-    beam 1    d  -       c <0       e <0
-
-Letters: B examples still searched, W beams, W' beams after the step, V vocabulary.
+Notable: the rules are the original's (see `search`), so its hypotheses and traces come back. The
+stop rule is exact, so an example leaves as soon as none of its live beams can still win; which
+examples are in the batch beside it, when it came, and how late it is known to be decided change
+nothing (`beams.py` keeps the books, on the device). Waiting requests take free places: they are
+encoded together, take their first step by themselves and join the running batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
 
 import torch
-from torch import Tensor
 
-from s2s_ft.decode.constraints import FORBIDDEN, forbid_early_end, forbid_repeated_ngrams
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchSettings:
-    """What to search for.
-
-    Attributes:
-        beam_size: Beams per example; 1 is greedy search.
-        max_length: Most tokens of a hypothesis, the end token included.
-        min_length: Tokens before the end token may come.
-        length_penalty: Exponent p; scores are divided by ((5 + length) / 6)^p if above 0.
-        ngram_size: No n-gram of this size may come twice; 0 switches it off.
-        ignore_ids: Tokens that do not count for n-grams.
-        eos_id: The end token.
-        num_return: Hypotheses to return per example, at most `beam_size`.
-        keep_trace: Record every step's beams, and search on until all of them have ended.
-    """
-
-    beam_size: int
-    max_length: int
-    eos_id: int
-    min_length: int = 1
-    length_penalty: float = 0.0
-    ngram_size: int = 0
-    ignore_ids: tuple[int, ...] = ()
-    num_return: int = 1
-    keep_trace: bool = False
+from s2s_ft.decode.beams import NOT_FINITE, Beams, Record
+from s2s_ft.decode.choosing import Chooser
+from s2s_ft.decode.hypotheses import Hypothesis as Hypothesis
+from s2s_ft.decode.hypotheses import SearchResult as SearchResult
+from s2s_ft.decode.hypotheses import Trace as Trace
+from s2s_ft.decode.hypotheses import read_off
+from s2s_ft.decode.plan import SearchPlan as SearchPlan
+from s2s_ft.decode.plan import Stepper as Stepper
+from s2s_ft.decode.polling import StatusPoll
+from s2s_ft.decode.requests import Admitting, NonFiniteScores, Request
+from s2s_ft.decode.settings import SearchSettings as SearchSettings
+from s2s_ft.decode.waiting import Waiting
 
 
-@dataclass(frozen=True)
-class Hypothesis:
-    """One finished output.
+def search(
+    stepper: Stepper, requests: Iterable[Request | None], plan: SearchPlan
+) -> Iterator[tuple[Request, SearchResult]]:
+    """Search the best outputs of requests, as many at once as the budget allows.
 
-    Attributes:
-        ids: Tokens, without the end token.
-        score: Natural-log probability after the length penalty: what hypotheses are ranked by.
-        log_probability: Natural-log probability, summed over the tokens, the end token included.
-        finished: Whether it ended by itself, and not at the maximum length.
-    """
-
-    ids: tuple[int, ...]
-    score: float
-    log_probability: float
-    finished: bool
-
-
-@dataclass
-class Trace:
-    """Every step of one example's search; one inner list a step, one entry a beam.
-
-    Attributes:
-        scores: Summed natural-log probabilities, penalties included.
-        ids: Token of each beam.
-        parents: Beam of the step before that it goes on from.
-    """
-
-    scores: list[list[float]] = field(default_factory=list)
-    ids: list[list[int]] = field(default_factory=list)
-    parents: list[list[int]] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """What a search found for one example: hypotheses, best first, and the trace if one was asked
-    for.
-    """
-
-    hypotheses: list[Hypothesis]
-    trace: Trace | None
-
-
-class Stepper(Protocol):
-    """What the search needs of a model."""
-
-    def step(self, last: Tensor | None) -> Tensor:
-        """Logits or log-probabilities [B, W, V] after `last` [B, W]; None asks for the first
-        token, W = 1.
-        """
-
-    def reorder(self, parents: Tensor) -> None:
-        """Beams go on from `parents` [B, W'] int64."""
-
-    def keep(self, examples: Tensor) -> None:
-        """Only `examples` [B'] int64, ascending, stay."""
-
-
-def length_divisor(length: int, length_penalty: float) -> float:
-    """((5 + length) / 6)^p for p > 0, else 1 (Wu et al. 2016, section 7)."""
-    return float(((5.0 + length) / 6.0) ** length_penalty) if length_penalty > 0.0 else 1.0
-
-
-@torch.no_grad()
-def search(stepper: Stepper, num_examples: int, settings: SearchSettings) -> list[SearchResult]:
-    """Search the best outputs of a batch of examples.
-
-    Per step: log-softmax; constraints; the top tokens of each beam, where a beam that has ended
-    carries `FORBIDDEN`; the top beams of all these. Candidates for the result are all entries that
-    end with the end token, at any step, and all entries of the last step; the first best wins ties.
-    The last step is the first one in which every beam has ended, or the maximum length.
+    Per step: log-softmax; rules; the top tokens of each beam, where a beam that has ended carries
+    `FORBIDDEN`; the top beams of all these (or what the selection chooses). Candidates for the
+    result are all entries that end with the end token, at any step, and all entries of the last
+    step; the first best wins ties. The last step is the first one in which every beam has ended, or
+    the maximum length.
 
     Args:
-        stepper: The model, holding the batch.
-        num_examples: Examples in the batch.
-        settings: What to search for.
+        stepper: The model, holding no example yet.
+        requests: Pulled when there is room; None among them = nothing waits right now, go on with
+            the others.
+        plan: How to search.
 
     Returns:
-        One result an example, in the batch's order.
+        Requests and their results, as they are decided.
+
+    Raises:
+        NonFiniteScores: The model's scores for a request are not numbers.
     """
-    searches = [_Record(settings) for _ in range(num_examples)]
-    live = list(range(num_examples))
-    state: _Beams | None = None
-    for step in range(settings.max_length):
-        logits = stepper.step(None if state is None else state.last)
-        state = _next_beams(logits, state, step, settings)
-        stepper.reorder(state.parents)
-        going_on = _record(searches, live, state, step, settings)
-        if not going_on:
-            break
-        if len(going_on) < len(live):
-            kept = torch.tensor(going_on, device=logits.device)
-            stepper.keep(kept)
-            state = state.kept(kept)
-            live = [live[index] for index in going_on]
-    return [record.result() for record in searches]
+    return RunningBatch(stepper, requests, plan).run()
 
 
-@dataclass(frozen=True)
-class _Beams:
-    """The beams after a step: totals [B, W] float32, parents [B, W] int64, history [B, W, t]
-    int64, last token last.
+@dataclass(eq=False)
+class _Example:
+    """An example in the batch.
+
+    Attributes:
+        request: What it is.
+        slot: Its row in the rules' tables.
+        start: The step, counted over the whole run, that chose its first token.
+        row: Where it sits; None once it has left.
     """
 
-    totals: Tensor
-    parents: Tensor
-    history: Tensor
-
-    @property
-    def last(self) -> Tensor:
-        """[B, W] newest token of each beam."""
-        return self.history[..., -1]
-
-    def kept(self, examples: Tensor) -> _Beams:
-        """Only some of the examples."""
-        return _Beams(self.totals[examples], self.parents[examples], self.history[examples])
+    request: Request
+    slot: int
+    start: int
+    row: int | None
 
 
-def _next_beams(
-    logits: Tensor, state: _Beams | None, step: int, settings: SearchSettings
-) -> _Beams:
-    """One step of the search over a batch.
+class RunningBatch:
+    """The examples that are searched together. Every row holds one or is vacant."""
 
-    Args:
-        logits: [B, W, V].
-        state: The beams before the step, None at the first.
-        step: Tokens each hypothesis already holds.
-        settings: What to search for.
-    """
-    scores = logits.float().log_softmax(dim=-1)
-    examples, _, vocabulary = scores.shape
-    if state is not None and settings.ngram_size > 0:
-        ignored = torch.tensor(settings.ignore_ids, dtype=torch.long, device=scores.device)
-        scores = forbid_repeated_ngrams(scores, state.history, settings.ngram_size, ignored)
-    if step < settings.min_length:
-        scores = forbid_early_end(scores, settings.eos_id)
-    best, tokens = scores.topk(min(settings.beam_size, vocabulary), dim=-1)  # [B, W, K]
-    if state is not None:
-        ended = (state.last == settings.eos_id).unsqueeze(-1)
-        best = best + state.totals.unsqueeze(-1) + ended * FORBIDDEN
-    flat = best.reshape(examples, -1)
-    totals, picked = flat.topk(min(settings.beam_size, flat.shape[1]), dim=-1)  # [B, W']
-    parents = picked // best.shape[-1]
-    last = tokens.reshape(examples, -1).gather(1, picked)
-    history = last.unsqueeze(-1)
-    if state is not None:
-        old = state.history.gather(1, parents.unsqueeze(-1).expand(-1, -1, step))
-        history = torch.cat([old, history], dim=-1)
-    return _Beams(totals, parents, history)
+    def __init__(
+        self, stepper: Stepper, requests: Iterable[Request | None], plan: SearchPlan
+    ) -> None:
+        """Take the model and the requests; see `search`."""
+        settings = plan.settings
+        self._stepper = stepper
+        self._plan = plan
+        self._waiting = Waiting(requests, plan.budget, settings.beam_size * settings.max_length)
+        self._rows: list[_Example | None] = []
+        self._size_when_filled = 0
+        self._free_slots: list[int] = []
+        self._num_slots = 0
+        self._step = 0  # of the whole run; all examples take their steps together
+        self._chooser = Chooser(
+            plan.rules, plan.selection, beam_size=settings.beam_size, eos_id=settings.eos_id
+        )
+        self._beams: Beams | None = None
+        self._record = Record(settings.max_length + 1, settings.beam_size, stepper.device)
+        self._poll: StatusPoll[_Example | None] = StatusPoll(plan.lag)
 
+    def run(self) -> Iterator[tuple[Request, SearchResult]]:
+        """See `search`."""
+        while True:
+            with torch.inference_mode():
+                self._admit()
+                decided = self._advance()
+            yield from decided
+            if not self._live() and self._waiting.is_exhausted:
+                return
 
-def _record(
-    searches: list[_Record], live: Sequence[int], state: _Beams, step: int, settings: SearchSettings
-) -> list[int]:
-    """Write a step down; returns which of the live examples go on, by their index in the batch."""
-    totals, parents, tokens = state.totals.tolist(), state.parents.tolist(), state.last.tolist()
-    going_on = []
-    for index, example in enumerate(live):
-        record = searches[example]
-        record.add(totals[index], tokens[index], parents[index])
-        if step + 1 < settings.max_length and not record.is_decided():
-            going_on.append(index)
-    return going_on
+    def unfinished(self) -> Iterator[Request | None]:
+        """The requests in the batch and all those behind them."""
+        return chain([example.request for example in self._live()], self._waiting.rest())
 
+    def _live(self) -> list[_Example]:
+        return [example for example in self._rows if example is not None]
 
-class _Record:
-    """The steps of one example's search, and what they are worth."""
+    # -- coming ------------------------------------------------------------------------------------
 
-    def __init__(self, settings: SearchSettings) -> None:
-        self._settings = settings
-        self._trace = Trace()
-        self._ended: list[bool] = []
-        self._candidates: list[tuple[float, int, int]] = []  # score, step, beam
+    def _admit(self) -> None:
+        """Let waiting requests in, if enough of the batch is free for it."""
+        live = self._live()
+        enough = max(1, math.ceil(self._plan.refill_share * self._size_when_filled))
+        most = self._plan.budget.max_examples
+        if live and (most - len(live) < enough or self._waiting.is_exhausted):
+            return
+        longest = max((len(example.request.source) for example in live), default=0)
+        group = self._waiting.take(len(live), longest)
+        if live and len(group) < enough and self._waiting.has_more:
+            self._waiting.put_back(group)
+        elif group:
+            self._enter(group)
 
-    def add(self, totals: list[float], tokens: list[int], parents: list[int]) -> None:
-        """Write down the beams of one step."""
-        eos_id, step = self._settings.eos_id, len(self._trace.ids)
-        was_ended = [bool(self._ended) and self._ended[parent] for parent in parents]
-        self._trace.scores.append(totals)
-        self._trace.ids.append(tokens)
-        self._trace.parents.append(parents)
-        for beam, token in enumerate(tokens):
-            if token == eos_id and not was_ended[beam]:
-                self._candidates.append((self._ranked(totals[beam], step), step, beam))
-        self._ended = [token == eos_id or was for token, was in zip(tokens, was_ended, strict=True)]
+    def _enter(self, group: Sequence[Request]) -> None:
+        """A group is encoded, and its first tokens are chosen."""
+        device, settings = self._stepper.device, self._plan.settings
+        rows = self._places(len(group))
+        # All examples take step after step together: the newcomers' first token lies one step back.
+        self._step = max(self._step, 1)
+        slots = [self._free_slot() for _ in group]
+        for row, slot, request in zip(rows, slots, group, strict=True):
+            self._rows[row] = _Example(request, slot, self._step - 1, row)
+        self._size_when_filled = len(self._live())
+        on_device = torch.tensor(slots, device=device)
+        for part in (*self._plan.rules, self._plan.selection):
+            if isinstance(part, Admitting):
+                part.admit(on_device, group)
+        logits = self._stepper.admit(group, rows)
+        fresh = Beams.fresh(on_device, settings)
+        beams, choice = fresh.after(self._chooser(logits, fresh.progress()), settings)
+        where = torch.tensor(rows, device=device)
+        self._record.grow(len(self._rows))
+        self._record.write(self._step - 1, choice, where)
+        size = len(self._rows)
+        self._beams = beams if size == len(group) else self._joined(where, beams, size)
+        self._poll.put(self._beams.status, self._rows)
 
-    def is_decided(self) -> bool:
-        """Whether no later step can change the result.
+    def _joined(self, rows: torch.Tensor, beams: Beams, size: int) -> Beams:
+        assert self._beams is not None
+        return self._beams.replaced(rows, beams, size)
 
-        Totals only fall, so a live beam can at best reach its total over the largest divisor.
-        """
-        tokens = self._trace.ids[-1]
-        live = [
-            total
-            for total, token in zip(self._trace.scores[-1], tokens, strict=True)
-            if token != self._settings.eos_id
-        ]
-        if not live:
-            return True
-        if self._settings.keep_trace or len(self._candidates) < self._settings.num_return:
-            return False
-        divisor = length_divisor(self._settings.max_length, self._settings.length_penalty)
-        worst_returned = sorted(score for score, _, _ in self._candidates)[
-            -self._settings.num_return
-        ]
-        return worst_returned >= max(live) / divisor
+    def _places(self, count: int) -> list[int]:
+        """Rows for newcomers: vacant ones first, then new ones."""
+        vacant = [row for row, example in enumerate(self._rows) if example is None][:count]
+        new = range(len(self._rows), len(self._rows) + count - len(vacant))
+        self._rows.extend(None for _ in new)
+        return [*vacant, *new]
 
-    def result(self) -> SearchResult:
-        """The best hypotheses, and the trace if it was asked for."""
-        last = len(self._trace.ids) - 1
-        candidates = list(self._candidates)
-        for beam, token in enumerate(self._trace.ids[last]):
-            if token != self._settings.eos_id and not self._ended[beam]:
-                candidates.append((self._ranked(self._trace.scores[last][beam], last), last, beam))
-        candidates.sort(key=lambda candidate: (-candidate[0], candidate[1], candidate[2]))
-        hypotheses = [
-            self._hypothesis(*candidate) for candidate in candidates[: self._settings.num_return]
-        ]
-        return SearchResult(hypotheses, self._trace if self._settings.keep_trace else None)
+    def _free_slot(self) -> int:
+        if self._free_slots:
+            return self._free_slots.pop()
+        self._num_slots += 1
+        return self._num_slots - 1
 
-    def _ranked(self, total: float, step: int) -> float:
-        """The score that hypotheses of this step are ranked by."""
-        return total / length_divisor(step + 1, self._settings.length_penalty)
+    # -- going on ----------------------------------------------------------------------------------
 
-    def _hypothesis(self, score: float, step: int, beam: int) -> Hypothesis:
-        """Follow the back-pointers of one entry."""
-        finished = self._trace.ids[step][beam] == self._settings.eos_id
-        total = self._trace.scores[step][beam]
-        ids = []
-        for earlier in range(step, -1, -1):
-            ids.append(self._trace.ids[earlier][beam])
-            beam = self._trace.parents[earlier][beam]
-        ids.reverse()
-        return Hypothesis(tuple(ids[:-1] if finished else ids), score, total, finished)
+    def _advance(self) -> list[tuple[Request, SearchResult]]:
+        """Say goodbye to the decided examples, or else take one step of all the others."""
+        decided = self._decided()
+        if decided:
+            return self._leave(decided)
+        if self._live():
+            self._shrink()
+            assert self._beams is not None
+            logits = self._stepper.step(self._beams.last)
+            choice = self._chooser(logits, self._beams.progress())
+            self._beams, choice = self._beams.after(choice, self._plan.settings)
+            self._stepper.reorder(choice.parents)
+            self._record.write(self._step, choice)
+            self._step += 1
+            self._poll.put(self._beams.status, self._rows)
+        return []
+
+    # -- leaving -----------------------------------------------------------------------------------
+
+    def _decided(self) -> list[_Example]:
+        """Examples known to be decided: by what the device says, or by their length."""
+        known = {}
+        for example, status in self._poll.get():
+            if example is None or example.row is None:
+                continue
+            if status == NOT_FINITE:
+                raise NonFiniteScores(example.request)
+            known[example.row] = example
+        for example in self._live():
+            if self._step - example.start >= self._plan.settings.max_length:
+                assert example.row is not None
+                known[example.row] = example
+        return [known[row] for row in sorted(known)]
+
+    def _leave(self, decided: Sequence[_Example]) -> list[tuple[Request, SearchResult]]:
+        """Read off what was found for some examples; their rows become vacant."""
+        assert self._beams is not None
+        rows = [example.row for example in decided if example.row is not None]
+        index = torch.tensor(rows, device=self._stepper.device)
+        status, lengths = torch.stack([self._beams.status, self._beams.decided_at])[:, index].cpu()
+        for example, state in zip(decided, status.tolist(), strict=True):
+            if state == NOT_FINITE:
+                raise NonFiniteScores(example.request)
+        traces = self._record.traces(
+            index, [example.start for example in decided], lengths.tolist()
+        )
+        for example, row in zip(decided, rows, strict=True):
+            self._rows[row], example.row = None, None
+            self._free_slots.append(example.slot)
+        self._stepper.vacate(rows)
+        results = [read_off(trace, self._plan.settings) for trace in traces]
+        return [(example.request, result) for example, result in zip(decided, results, strict=True)]
+
+    def _shrink(self) -> None:
+        """Fill vacant rows from the end, if there are enough of them."""
+        live, size = len(self._live()), len(self._rows)
+        if live == size or size - live < self._plan.shrink_share * size:
+            return
+        behind = [row for row in range(live, size) if self._rows[row] is not None]
+        order = list(range(live))
+        for row in range(live):
+            if self._rows[row] is None:
+                order[row] = behind.pop()
+        self._stepper.keep(order)
+        index = torch.tensor(order, device=self._stepper.device)
+        assert self._beams is not None
+        self._beams = self._beams.kept(index)
+        self._record.keep(index)
+        self._rows = [self._rows[row] for row in order]
+        for row, example in enumerate(self._rows):
+            assert example is not None
+            example.row = row

@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import logging
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from glob import glob, has_magic
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from s2s_ft.decode.identity import weights_of
 from s2s_ft.methods import Method, method_named
+from s2s_ft.model.heads import head_modules
+from s2s_ft.model.int8 import quantize_linear_layers
+from s2s_ft.model.memory import keep_freed_memory
 from s2s_ft.model.positions import num_positions
+from s2s_ft.model.precision import fast_float32_matmul
 from s2s_ft.model.pretrained import load_finetuned
 from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.options import DecodeOptions
@@ -40,6 +45,7 @@ class FineTuned:
         method: its method, with the lengths of this run.
         tokenizer: folder or hub name that the tokenizer was loaded from.
         do_lower_case: the casing that it was loaded with; None = as its files say.
+        weights: SHA-256 of its weights, as its files hold them.
     """
 
     model: Seq2SeqModel
@@ -47,6 +53,23 @@ class FineTuned:
     method: Method
     tokenizer: str
     do_lower_case: bool | None
+    weights: str = ""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.model.device
+
+    def fitted(self, options: DecodeOptions) -> FineTuned:
+        """The same checkpoint with the lengths of other options.
+
+        Raises:
+            ValueError: there is no room for them.
+        """
+        target = _longest_target(self.model, options)
+        source = _sequence_room(self.model, options) - target
+        method = replace(self.method, max_source_length=source, max_target_length=target)
+        return replace(self, method=method)
 
 
 def find_checkpoints(model_path: str) -> list[str]:
@@ -66,16 +89,34 @@ def find_checkpoints(model_path: str) -> list[str]:
     return found
 
 
-def choose_device(options: DecodeRuntimeOptions) -> torch.device:
+def choose_device(options: DecodeRuntimeOptions, number: int | None = None) -> torch.device:
     """CUDA where there is one, unless `--no_cuda`.
 
+    Args:
+        options: The device and the number format.
+        number: Which of several processes this is: they take the GPUs in turn. None for one
+            process: torch's current GPU.
+
     Raises:
-        ValueError: `--fp16` on a CPU.
+        ValueError: a number format that the device does not have.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() and not options.no_cuda else "cpu")
-    if options.fp16 and device.type == "cpu":
+    if torch.cuda.is_available() and not options.no_cuda:
+        if options.int8:
+            raise ValueError("--int8 is for CPUs: give --no_cuda, too, or --bf16 in its place")
+        if number is None:
+            return torch.device("cuda")
+        torch.cuda.set_device(number % torch.cuda.device_count())
+        return torch.device("cuda", torch.cuda.current_device())
+    if options.fp16:
         raise ValueError("--fp16 needs a CUDA device; give --bf16 to compute faster on a CPU")
-    return device
+    return torch.device("cpu")
+
+
+def make_ready(device: torch.device) -> None:
+    """Give a process whose business is decoding the memory and the products that suit it."""
+    if device.type == "cpu":
+        keep_freed_memory()
+        fast_float32_matmul()
 
 
 def autocast(options: DecodeRuntimeOptions, device: torch.device) -> AbstractContextManager[object]:
@@ -100,6 +141,7 @@ def load(name: str, options: DecodeOptions, device: torch.device) -> FineTuned:
     flags = options.model
     torch.manual_seed(options.runtime.seed)  # only weights that the checkpoint lacks are drawn
     model = load_finetuned(name, config_path=flags.config_path, cache_dir=flags.cache_dir)
+    _warn_of_untrained_head(model, name)
     tokenizer = flags.tokenizer_name or name
     lower = True if flags.do_lower_case else model.settings.do_lower_case
     codec = TextCodec.load(tokenizer, do_lower_case=lower, cache_dir=flags.cache_dir)
@@ -112,10 +154,37 @@ def load(name: str, options: DecodeOptions, device: torch.device) -> FineTuned:
         max_source_length=_sequence_room(model, options) - _longest_target(model, options),
         max_target_length=_longest_target(model, options),
     )
-    model = model.to(device).eval()
-    if options.runtime.fp16:
-        model = model.half()
-    return FineTuned(model, codec, method, tokenizer, lower)
+    weights = weights_of(model)
+    model = _in_its_format(model.to(device).eval(), options.runtime)
+    return FineTuned(model, codec, method, tokenizer, lower, weights)
+
+
+def _in_its_format(model: Seq2SeqModel, options: DecodeRuntimeOptions) -> Seq2SeqModel:
+    """The model in the number format of `--fp16`, `--bf16` or `--int8`; autocast alone would make
+    the weights anew at every step.
+    """
+    if options.fp16:
+        return model.half()
+    if options.bf16:
+        return model.bfloat16()
+    if options.int8:
+        quantize_linear_layers(model)
+    return model
+
+
+def _warn_of_untrained_head(model: Seq2SeqModel, name: str) -> None:
+    """Say so where the head's transform is still what `initialize_fresh_head` makes it."""
+    decoder = model.encoder.get_output_embeddings()  # type: ignore[no-untyped-call]
+    for where, module in head_modules(model.encoder):
+        if module is decoder or not isinstance(module, nn.Linear):
+            continue
+        if torch.equal(module.weight, torch.eye(*module.weight.shape)):
+            logger.warning(
+                "%s: its output head (%s) was never trained, so expect word salad; is it a "
+                "checkpoint from before the first update?",
+                name,
+                where,
+            )
 
 
 def _method_name(model: Seq2SeqModel, *, pos_shift: bool) -> str:
@@ -136,7 +205,7 @@ def _longest_target(model: Seq2SeqModel, options: DecodeOptions) -> int:
     """
     known = model.settings.max_target_length
     longest = options.search.max_tgt_length or known or UNKNOWN_TARGET_LENGTH
-    if options.search.min_len > longest:
+    if (options.search.min_len or 0) > longest:
         raise ValueError(
             f"--min_len {options.search.min_len} is more than the longest output, {longest} "
             "tokens: lower it or raise --max_tgt_length"

@@ -199,8 +199,9 @@ def rescore(options: RescoreOptions) -> int:
 
 
 def _rescore_file(trace_path: Path, output_path: Path, options: RescoreOptions) -> None:
-    from s2s_ft.decode.outputs import one_line, write_lines
+    from s2s_ft.decode.outputs import one_line
     from s2s_ft.decode.traces import read_header, read_traces
+    from s2s_ft.output_file import write_whole
     from s2s_ft.text import collapse_repeated_punctuation
 
     header = read_header(trace_path)
@@ -218,9 +219,9 @@ def _rescore_file(trace_path: Path, output_path: Path, options: RescoreOptions) 
         )
         is_short = text_length(ids, header.eos_id, header.pad_id) < (options.min_len or 0)
         short += is_short and bool(trace.ids)
-        words = collapse_repeated_punctuation(codec.decode(ids).split(" "))
-        lines.append(one_line(" ".join(words)))
-    write_lines(output_path, lines)
+        words = collapse_repeated_punctuation(codec.words(ids))
+        lines.append(one_line(codec.join(words)))
+    write_whole(output_path, (line + "\n" for line in lines))
     if short:
         logger.warning(
             "%d examples have no hypothesis of --min_len %d tokens", short, options.min_len or 0

@@ -1,269 +1,210 @@
-"""The two-part key/value cache of decoding, and the attention plans that fill and read it.
+"""The key/value cache of decoding: per layer one buffer of keys and one of values.
 
-Notable: the source's keys and values are stored once per example and never copied per beam: the
-queries of all beams of an example meet them in one product. Each beam's own target keys and values
-lie in a preallocated buffer, are written in place and re-ordered by index.
+The columns of an example's buffer are its source, then target columns, one a step and beam:
 
-One decoding step of the masked style feeds two rows a beam, `[previous token, MASK]`; both are
-written behind the filled part of the buffer, and `advance(1)` keeps only the first (columns:
-buffer; x = may look):
+    columns     . . x1 x2 x3 | y1 of beams 0 1 2 | y2 of beams 0 1 2 | [M] of beams 0 1 2 | . . .
+                sources end  |                                       | written, not kept  | free
+                side by side |
 
-                 y1 y2 | y3 [M]
-        y3        x  x |  x  .
-        [M]       x  x |  x  x        the next token is read here; the next step overwrites it
+Notable: the queries of all beams of an example meet its source and the targets of all its beams in
+one product; `columns.py` says who may look at what. Keys and values stay where they are, whichever
+beams go on from which. All columns take part in a product, so that nothing is copied to make an
+operand whole.
 
-The causal method feeds `[previous token]` alone and keeps it.
+One step of the masked style feeds two rows a beam, `[previous token, MASK]`, all tokens first, then
+all masks. Both are written; the next step overwrites the masks. The causal method feeds one row a
+beam and keeps it.
 
-Letters: B examples, W beams an example, Q rows a beam feeds, S source, C capacity of the target
-buffer, t filled columns of it, H heads, G key/value heads, D head size.
+Letters: B examples, N examples that enter together, W beams an example, Q rows a beam feeds, K
+columns in all, G key/value heads, D head size.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from s2s_ft.model.attention import (
-    AttentionCall,
-    AttentionPlan,
-    attention,
-    shared_heads,
-)
-from s2s_ft.model.pattern import distance_bias
-from s2s_ft.model.positions import RelativePositionBias
+from s2s_ft.model.columns import CacheShape as CacheShape
+from s2s_ft.model.columns import Columns, Renewal
 
 
 class KeyValueCache:
-    """Keys and values of the sources and of every beam's target.
+    """Keys and values of the examples that are being decoded.
 
     Attributes:
-        source_lengths: [B] int64 true source tokens.
-        num_beams: W, beams per example; 1 before the first `reorder`.
-        length: t, target tokens kept so far.
+        shape: Beams, rows, steps.
+        columns: Which columns hold what.
+        device: Where everything lies.
+        dtype: What keys and values are kept in, and attention computes in; None = what they come
+            in.
     """
 
     def __init__(
-        self, num_layers: int, source_lengths: Tensor, source_size: int, capacity: int
+        self,
+        num_layers: int,
+        shape: CacheShape,
+        device: torch.device,
+        dtype: torch.dtype | None = None,
     ) -> None:
-        """An empty cache.
-
-        Args:
-            num_layers: Layers of the encoder.
-            source_lengths: [B] int64 true source tokens.
-            source_size: S, columns of the source block.
-            capacity: C, target rows to make room for.
-        """
-        self.source_lengths = source_lengths
-        self.num_beams = 1
-        self.length = 0
-        self._capacity = capacity
-        column = torch.arange(source_size, device=source_lengths.device)
-        self.source_real = column[None, :] < source_lengths[:, None]  # [B, S]
-        self.source_positions = torch.where(self.source_real, column[None, :], 0)  # [B, S]
-        self._source: list[tuple[Tensor, Tensor] | None] = [None] * num_layers  # [B, G, S, D] each
-        self._target: list[tuple[Tensor, Tensor] | None] = [
-            None
-        ] * num_layers  # [B * W, G, C, D] each
+        """An empty cache for an encoder of `num_layers` layers."""
+        self.shape = shape
+        self.dtype = dtype
+        self.columns = Columns(shape, device)
+        self.device = device
+        self._keys: list[Tensor | None] = [None] * num_layers  # [rows, G, K, D] each
+        self._values: list[Tensor | None] = [None] * num_layers
 
     @property
     def num_examples(self) -> int:
-        """B, examples still in the batch."""
-        return self.source_lengths.shape[0]
+        """B, rows of the batch, vacant ones among them."""
+        return self.columns.num_examples
 
-    def store_source(self, layer: int, key: Tensor, value: Tensor) -> None:
-        """Keep a layer's source keys and values, [B, G, S, D] each."""
-        self._source[layer] = (key, value)
+    def holds(self, layer: int) -> bool:
+        """Whether a layer's keys and values have been written."""
+        return self._keys[layer] is not None
 
-    def source(self, layer: int) -> tuple[Tensor, Tensor]:
-        """A layer's source keys and values, [B, G, S, D] each."""
-        stored = self._source[layer]
-        assert stored is not None, "the source is encoded first"
-        return stored
+    # -- examples that come and go -----------------------------------------------------------------
 
-    def write(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Write new rows behind the kept ones, without keeping them yet.
+    def place(self, rows: Sequence[int], lengths: Sequence[int], *, num_kept: int) -> Tensor:
+        """Take examples in; their keys and values are written by `write_source`.
 
         Args:
-            layer: Index of the layer.
-            key: [B * W, G, Q, D].
-            value: [B * W, G, Q, D].
+            rows: N rows of the batch that they take: vacant ones, or new ones at the end.
+            lengths: True source tokens of each.
+            num_kept: Rows of their first question that are kept: 1 for the causal method, else 0.
 
         Returns:
-            Views of the keys and values up to and with the new rows, [B * W, G, t + Q, D] each.
+            [N] int64 the rows, on the device.
         """
-        buffers = self._target[layer]
-        if buffers is None:
-            rows, heads, _, size = key.shape
-            buffers = (
-                key.new_empty(rows, heads, self._capacity, size),
-                value.new_empty(rows, heads, self._capacity, size),
-            )
-            self._target[layer] = buffers
-        end = self.length + key.shape[2]
-        assert end <= self._capacity, "the buffer holds the longest target and its question"
-        buffers[0][:, :, self.length : end] = key
-        buffers[1][:, :, self.length : end] = value
-        return buffers[0][:, :, :end], buffers[1][:, :, :end]
+        columns, longest = self.columns, max(lengths)
+        size = max(self.num_examples, max(rows) + 1)
+        if not any(columns.lengths):
+            if columns.start_over(size, longest):
+                self._keys = [None] * len(self._keys)
+                self._values = [None] * len(self._values)
+        elif longest > columns.source_size or size > columns.capacity:
+            self._renew(size, longest)
+        if num_kept and columns.next == columns.source_size:
+            columns.skip(1)
+        columns.lengths += [0] * (size - self.num_examples)
+        for row, length in zip(rows, lengths, strict=True):
+            columns.lengths[row] = length
+        index = torch.tensor(rows, device=self.device)
+        columns.fill(index, torch.tensor(lengths, device=self.device), num_kept)
+        return index
 
-    def advance(self, rows: int) -> None:
-        """Keep the first `rows` of what the last step wrote."""
-        self.length += rows
+    def vacate(self, rows: Sequence[int]) -> None:
+        """Examples have been decided: their rows stay in the batch, and nobody needs them."""
+        for row in rows:
+            self.columns.lengths[row] = 0
+
+    def keep(self, order: Sequence[int]) -> None:
+        """Let the other examples leave.
+
+        Args:
+            order: Row i is from now on what row `order[i]` was. Rows move from behind into gaps;
+                one that stays where it is costs nothing.
+        """
+        moved = [(old, new) for new, old in enumerate(order) if old != new]
+        assert all(old >= len(order) for old, _ in moved), "rows move from behind into gaps"
+        if moved:
+            old, new = (torch.tensor(each, device=self.device) for each in zip(*moved, strict=True))
+            for buffer in (*self._keys, *self._values):
+                if buffer is not None:
+                    filled = buffer[:, :, : self.columns.next]
+                    filled[new] = filled[old]
+            self.columns.move(old, new)
+        self.columns.lengths = [self.columns.lengths[row] for row in order]
 
     def reorder(self, parents: Tensor) -> None:
-        """Give each new beam the target of the beam it goes on from; the source part is not
-        touched.
+        """Beams go on from others.
 
         Args:
-            parents: [B, W'] int64, index of the old beam; W' may differ from W.
+            parents: [B, W] int64 index of the beam that each new beam goes on from.
         """
-        first = torch.arange(self.num_examples, device=parents.device)[:, None] * self.num_beams
-        index = (first + parents).reshape(-1)
-        same_size = parents.shape[1] == self.num_beams
-        self.num_beams = parents.shape[1]
-        for layer, buffers in enumerate(self._target):
-            if buffers is None:
-                continue
-            self._target[layer] = (
-                self._picked(buffers[0], index, in_place=same_size),
-                self._picked(buffers[1], index, in_place=same_size),
-            )
+        self.columns.reorder(parents)
 
-    def _picked(self, buffer: Tensor, index: Tensor, *, in_place: bool) -> Tensor:
-        """Rows of a buffer in another order; only its filled part is moved."""
-        filled = buffer[:, :, : self.length].index_select(0, index)
-        if not in_place:
-            buffer = buffer.new_empty(index.shape[0], *buffer.shape[1:])
-        buffer[:, :, : self.length] = filled
-        return buffer
+    # -- reading and writing -----------------------------------------------------------------------
 
-    def keep(self, examples: Tensor) -> None:
-        """Let the other examples leave the batch.
-
-        Args:
-            examples: [B'] int64 indices of those that stay, ascending.
-        """
-        beams = torch.arange(self.num_beams, device=examples.device)
-        rows = (examples[:, None] * self.num_beams + beams).reshape(-1)
-        self.source_lengths = self.source_lengths[examples]
-        self.source_real = self.source_real[examples]
-        self.source_positions = self.source_positions[examples]
-        self._source = [pair and (pair[0][examples], pair[1][examples]) for pair in self._source]
-        self._target = [pair and (pair[0][rows], pair[1][rows]) for pair in self._target]
-
-
-class EncodePass(AttentionPlan):
-    """Runs the sources through the encoder and keeps their keys and values."""
-
-    def __init__(
-        self, cache: KeyValueCache, relative: RelativePositionBias | None, *, left_to_right: bool
+    def write_source(
+        self, layer: int, rows: Tensor, key: Tensor, value: Tensor, *, num_kept: int
     ) -> None:
-        """Take the empty cache to fill; `left_to_right` hides later source tokens."""
-        self._cache = cache
-        self._relative = relative
-        allowed = cache.source_real[:, None, :]  # [B, 1, S]
-        if left_to_right:
-            size = cache.source_real.shape[1]
-            lower = torch.ones(size, size, dtype=torch.bool, device=allowed.device).tril()
-            allowed = allowed & lower
-        self._allowed = allowed
-        self._biases: dict[int | None, Tensor] = {}
-        self.read_rows = torch.zeros(1, dtype=torch.long, device=allowed.device)
-
-    def attend(
-        self, layer: int, query: Tensor, key: Tensor, value: Tensor, call: AttentionCall
-    ) -> Tensor:
-        """Source over source; the layer's keys and values go into the cache."""
-        self._cache.store_source(layer, key, value)
-        if layer == self.narrowed_layer:  # nobody reads what the source would say
-            return torch.zeros_like(query)
-        if call.window not in self._biases:
-            positions = self._cache.source_positions
-            self._biases[call.window] = distance_bias(
-                self._allowed, positions, positions, self._relative, call.window
-            )
-        return attention(query, key, value, self._biases[call.window], call)
-
-
-class StepPass(AttentionPlan):
-    """One decoding step: the new rows of every beam over its example's source and its own
-    target.
-    """
-
-    def __init__(
-        self, cache: KeyValueCache, relative: RelativePositionBias | None, num_rows: int
-    ) -> None:
-        """Take the filled cache, and Q, the rows that each beam feeds."""
-        self._cache = cache
-        self._relative = relative
-        self._num_rows = num_rows
-        device = cache.source_lengths.device
-        column = torch.arange(cache.length + num_rows, device=device)
-        self._offsets = column[cache.length :]  # [Q] target positions of the new rows, from 0
-        self._columns = column
-        self.positions = cache.source_lengths[:, None] + self._offsets  # [B, Q]
-        self._biases: dict[int | None, tuple[Tensor, Tensor]] = {}
-
-    def attend(
-        self, layer: int, query: Tensor, key: Tensor, value: Tensor, call: AttentionCall
-    ) -> Tensor:
-        """Source scores of all beams in one product, target scores per beam, one softmax over both.
+        """Keep the sources of examples that enter, and the first question where it is kept.
 
         Args:
             layer: Index of the layer.
-            query: [B, H, W * Q, D], the rows of a beam side by side.
-            key: [B, G, W * Q, D].
-            value: [B, G, W * Q, D].
-            call: Scaling and window.
+            rows: [N] int64 as `place` gave them.
+            key: [N, G, s + 1, D]; sources end in column s - 1, the question is column s.
+            value: [N, G, s + 1, D].
+            num_kept: As given to `place`.
+        """
+        end, size = self.columns.source_size, key.shape[2] - 1
+        for buffers, new, flipped in ((self._keys, key, True), (self._values, value, False)):
+            buffer = buffers[layer]
+            if buffer is None:
+                buffer = self._empty_buffer(new, flipped=flipped)
+                buffers[layer] = buffer
+            buffer[rows, :, end - size : end] = new[:, :, :size]
+            if num_kept:
+                buffer[rows, :, self.columns.next - 1] = new[:, :, size]
+
+    def write(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Write the new rows of every beam behind the kept ones, without keeping them yet.
+
+        Args:
+            layer: Index of the layer.
+            key: [B, G, Q * W, D], all beams' first rows before their second ones.
+            value: [B, G, Q * W, D].
 
         Returns:
-            [B, H, W * Q, D].
+            The keys and values of all columns, [B, G, K, D] each.
         """
-        heads = query.shape[1]
-        query = query * call.scaling
-        source_key, source_value = (shared_heads(part, heads) for part in self._cache.source(layer))
-        target_key, target_value = (
-            shared_heads(part, heads)
-            for part in self._cache.write(layer, self._per_beam(key), self._per_beam(value))
-        )
-        source_bias, target_bias = self._bias(call.window)
-        source_scores = torch.matmul(query, source_key.transpose(-1, -2)) + source_bias
-        target_scores = (
-            torch.matmul(self._per_beam(query), target_key.transpose(-1, -2)) + target_bias
-        )
-        scores = torch.cat([self._per_beam(source_scores), target_scores], dim=-1)
-        weights = scores.float().softmax(dim=-1).to(value.dtype)
-        split = source_scores.shape[-1]
-        from_source = torch.matmul(self._per_example(weights[..., :split]), source_value)
-        return from_source + self._per_example(torch.matmul(weights[..., split:], target_value))
+        keys, values = self._keys[layer], self._values[layer]
+        assert keys is not None, "the source is encoded first"
+        assert values is not None
+        keys, values = keys[: self.num_examples], values[: self.num_examples]
+        if self.shape.fixed:
+            keys.index_copy_(2, self.columns.written, key)
+            values.index_copy_(2, self.columns.written, value)
+        else:
+            start = self.columns.next
+            keys[:, :, start : start + key.shape[2]] = key
+            values[:, :, start : start + value.shape[2]] = value
+        return keys, values
 
-    def _per_beam(self, rows: Tensor) -> Tensor:
-        """[B, H, W * Q, X] -> [B * W, H, Q, X]."""
-        examples, heads, _, size = rows.shape
-        split = rows.reshape(examples, heads, self._cache.num_beams, self._num_rows, size)
-        return split.transpose(1, 2).reshape(-1, heads, self._num_rows, size)
+    def advance(self, num_kept: int) -> None:
+        """Keep the first `num_kept` rows of each beam that the last step wrote."""
+        self.columns.advance(num_kept)
+        if self.columns.is_full:
+            self._renew(self.columns.capacity, 0)
 
-    def _per_example(self, rows: Tensor) -> Tensor:
-        """[B * W, H, Q, X] -> [B, H, W * Q, X]."""
-        _, heads, num_rows, size = rows.shape
-        beams = self._cache.num_beams
-        joined = rows.reshape(-1, beams, heads, num_rows, size).transpose(1, 2)
-        return joined.reshape(-1, heads, beams * num_rows, size)
+    # -- room --------------------------------------------------------------------------------------
 
-    def _bias(self, window: int | None) -> tuple[Tensor, Tensor]:
-        """Biases over the source, [B, 1|H, W * Q, S], and over the target, [1, 1|H, Q, t + Q]."""
-        if window not in self._biases:
-            cache = self._cache
-            beams = self.positions.repeat(1, cache.num_beams)  # [B, W * Q]
-            source = distance_bias(
-                cache.source_real[:, None, :].expand(-1, beams.shape[1], -1),
-                beams,
-                cache.source_positions,
-                self._relative,
-                window,
-            )
-            behind = (self._columns[None, :] <= self._offsets[:, None])[None]
-            target = distance_bias(
-                behind, self._offsets[None], self._columns[None], self._relative, window
-            )
-            self._biases[window] = (source, target)
-        return self._biases[window]
+    def _empty_buffer(self, like: Tensor, *, flipped: bool) -> Tensor:
+        """[rows, G, K, D] zeros for keys or values like these; on a CPU keys lie in memory as the
+        products want them, [rows, G, D, K].
+        """
+        rows, groups, width = self.columns.capacity, like.shape[1], self.columns.width
+        if flipped and like.device.type == "cpu":
+            return like.new_zeros(rows, groups, like.shape[3], width).transpose(2, 3)
+        return like.new_zeros(rows, groups, width, like.shape[3])
+
+    def _renew(self, capacity: int, longest: int) -> None:
+        """Lay the buffers out anew (see `Columns.renew`)."""
+        renewal = self.columns.renew(capacity, longest)
+        for buffers, flipped in ((self._keys, True), (self._values, False)):
+            for layer, old in enumerate(buffers):
+                if old is not None:
+                    new = self._empty_buffer(old, flipped=flipped)
+                    _copy(old, new, renewal)
+                    buffers[layer] = new
+
+
+def _copy(old: Tensor, new: Tensor, renewal: Renewal) -> None:
+    """What stays of a buffer [rows, G, K, D], in its new columns."""
+    examples, groups, size = len(renewal.target_from), old.shape[1], old.shape[3]
+    new[:examples, :, renewal.source_to] = old[:examples, :, renewal.source_from]
+    index = renewal.target_from[:, None, :, None].expand(-1, groups, -1, size)
+    new[:examples, :, renewal.target_to] = old[:examples].gather(2, index)

@@ -11,6 +11,8 @@ from __future__ import annotations
 import ctypes
 import platform
 
+import torch
+
 # Names and numbers of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 
@@ -44,3 +46,10 @@ def give_back_freed_memory() -> bool:
         return False
     ctypes.CDLL(None).malloc_trim(0)
     return True
+
+
+def is_out_of_memory(fault: BaseException) -> bool:
+    """Whether a fault says that a device's memory, or the machine's, does not hold a tensor."""
+    # The CPU's allocator has no exception class of its own.
+    told = "not enough memory" in str(fault) or "can't allocate memory" in str(fault)
+    return isinstance(fault, (torch.OutOfMemoryError, MemoryError)) or told

@@ -12,7 +12,9 @@ vocabulary.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -21,8 +23,9 @@ from transformers import PreTrainedModel
 
 from s2s_ft.layout import Batch
 from s2s_ft.model.attention import AttentionPlan, FullPass
-from s2s_ft.model.cache import EncodePass, KeyValueCache, StepPass
+from s2s_ft.model.cache import CacheShape, KeyValueCache
 from s2s_ft.model.loss import smoothed_loss
+from s2s_ft.model.passes import EncodePass, StepPass
 from s2s_ft.model.positions import RelativePositionBias, position_offset
 from s2s_ft.model.rows import leave_out_unread_rows
 
@@ -70,13 +73,19 @@ class Seq2SeqModel(nn.Module):
         encoder: transformers' model with a masked-LM head.
         settings: What is ours in the checkpoint.
         relative_position_bias: UniLMv2's bias, or None.
+        teacher: Puts what a larger model says into the loss, see `distillation.Teacher`; or None.
+            No part of the module: it is neither trained nor saved.
+        cache_dtype: What decoding keeps keys and values in; None = what the layers compute in.
     """
+
+    cache_dtype: torch.dtype | None = None
 
     def __init__(self, encoder: PreTrainedModel, settings: Seq2SeqSettings) -> None:
         """Take an encoder whose attention implementation is ours; a relative bias starts at 0."""
         super().__init__()
         self.encoder = encoder
         self.settings = settings
+        self.teacher: Callable[[Tensor, Tensor, Batch], Tensor] | None = None
         config = encoder.config
         self.num_layers: int = config.num_hidden_layers
         self.relative_position_bias: RelativePositionBias | None = None
@@ -100,7 +109,7 @@ class Seq2SeqModel(nn.Module):
         return self.loss(batch, label_smoothing)
 
     def loss(self, batch: Batch, label_smoothing: float) -> Tensor:
-        """Summed label-smoothed loss over the supervised rows.
+        """Summed label-smoothed loss over the supervised rows, and the teacher's if there is one.
 
         Args:
             batch: On the model's device.
@@ -109,7 +118,9 @@ class Seq2SeqModel(nn.Module):
         Returns:
             Float32 scalar; divide by the supervised tokens of the whole update for their mean.
         """
-        return smoothed_loss(self.logits(batch), batch.labels, label_smoothing)
+        logits = self.logits(batch)
+        loss = smoothed_loss(logits, batch.labels, label_smoothing)
+        return loss if self.teacher is None else self.teacher(loss, logits, batch)
 
     def logits(self, batch: Batch, *, left_to_right_source: bool = False) -> Tensor:
         """[N, V] logits at the supervised rows of a batch."""
@@ -121,48 +132,81 @@ class Seq2SeqModel(nn.Module):
         place = torch.arange(ids.shape[1], device=ids.device).unsqueeze(0)
         return self._run(ids, positions, self._types(place >= batch.num_source_tokens), plan)
 
+    def new_cache(self, shape: CacheShape) -> KeyValueCache:
+        """An empty cache on the model's device."""
+        return KeyValueCache(self.num_layers, shape, self.device, self.cache_dtype)
+
     def encode(
         self,
-        source: Tensor,
-        source_lengths: Tensor,
+        ids: Tensor,
+        lengths: Sequence[int],
+        cache: KeyValueCache,
         *,
-        capacity: int,
+        rows: Sequence[int] | None = None,
+        num_unkept: int,
         left_to_right: bool = False,
-    ) -> KeyValueCache:
-        """Run the sources once and keep what decoding needs of them.
+    ) -> Tensor:
+        """Take examples in: run their sources once, and ask for their first token.
 
         Args:
-            source: [B, S] int64 ids, special tokens included, padded at the end.
-            source_lengths: [B] int64 true lengths.
-            capacity: Target rows the cache must hold: the longest target and its question.
+            ids: [N, s + 1] int64 sources, special tokens included, padded at the front, and the
+                first question in the last column.
+            lengths: True source tokens of each.
+            cache: Keeps what later steps need.
+            rows: Rows of the cache that they take; None = new ones at its end.
+            num_unkept: Rows at the end of a question that leave nothing behind, 0 or 1.
             left_to_right: Let source tokens see only what stands before them (`--mode l2r`).
-        """
-        cache = KeyValueCache(self.num_layers, source_lengths, source.shape[1], capacity)
-        plan = EncodePass(cache, self.relative_position_bias, left_to_right=left_to_right)
-        types = self._types(torch.zeros_like(source, dtype=torch.bool))
-        self._run(source, cache.source_positions, types, plan)
-        return cache
 
-    def step(self, ids: Tensor, cache: KeyValueCache, *, num_unkept: int) -> Tensor:
+        Returns:
+            [N, 1, V] logits of the first token, float32.
+        """
+        if rows is None:
+            rows = range(cache.num_examples, cache.num_examples + len(lengths))
+        index = cache.place(rows, lengths, num_kept=1 - num_unkept)
+        plan = EncodePass(
+            cache,
+            index,
+            torch.tensor(lengths, device=ids.device),
+            ids.shape[1] - 1,
+            self.relative_position_bias,
+            num_kept=1 - num_unkept,
+            left_to_right=left_to_right,
+        )
+        is_target = torch.zeros_like(ids, dtype=torch.bool)
+        is_target[:, -1] = True
+        logits = self._run(ids, plan.positions, self._types(is_target), plan)
+        return logits.unsqueeze(1).float()
+
+    def step(
+        self, ids: Tensor, cache: KeyValueCache, *, num_unkept: int, compiled: bool = False
+    ) -> Tensor:
         """Feed the next rows of every beam and predict at the last of them.
 
         Args:
             ids: [B, W, Q] int64, what `Method.question` asks.
             cache: Advanced by the Q - num_unkept rows that stay.
             num_unkept: Rows at the end that leave nothing behind.
+            compiled: Run the encoder through `torch.compile`; for caches of fixed shape.
 
         Returns:
             [B, W, V] logits, float32.
         """
         examples, beams, rows = ids.shape
-        assert beams == cache.num_beams
-        plan = StepPass(cache, self.relative_position_bias, rows)
-        flat = ids.reshape(examples, beams * rows)
-        plan.read_rows = torch.arange(rows - 1, flat.numel(), rows, device=ids.device)
+        assert (beams, rows) == (cache.shape.num_beams, cache.shape.num_rows)
+        assert examples == cache.num_examples
+        plan = StepPass(cache, self.relative_position_bias)
+        flat = ids.transpose(1, 2).reshape(examples, rows * beams)
         types = self._types(torch.ones_like(flat, dtype=torch.bool))
-        logits = self._run(flat, plan.positions.repeat(1, beams), types, plan)
+        run = self._compiled_run if compiled else self._run
+        logits = run(flat, plan.positions, types, plan)
         cache.advance(rows - num_unkept)
         return logits.view(examples, beams, -1).float()
+
+    @cached_property
+    def _compiled_run(self) -> Callable[..., Tensor]:
+        """`_run`, compiled when it is first called."""
+        compiled: Callable[..., Tensor] = torch.compile(self._run, dynamic=False)
+        return compiled
 
     def _types(self, is_target: Tensor) -> Tensor | None:
         """Token-type ids of each token; None for encoders that have no such argument."""

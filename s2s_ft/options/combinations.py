@@ -3,6 +3,8 @@
 from typing import Any
 
 from s2s_ft.options.adapter import AdapterOptions
+from s2s_ft.options.distillation import DistillationOptions
+from s2s_ft.options.model import ModelOptions
 from s2s_ft.options.optimization import OptimizationOptions
 from s2s_ft.options.runtime import RuntimeOptions
 
@@ -20,18 +22,26 @@ _REFUSED: tuple[tuple[str, str, str], ...] = (
     ("auto_batch_size", "fsdp", "the trial runs before weights are spread over devices"),
     ("unfreeze_steps", "torch_compile", "every stage would be compiled anew"),
     ("auto_batch_size", "max_tokens_per_batch", "one of them decides what fits"),
+    ("teacher_model", "fsdp", "every device would hold the whole teacher"),
+    ("teacher_model", "additional_tokens", "the teacher does not know these tokens"),
+    ("additional_tokens", "peft_save adapter", "an adapter has no rows of the vocabulary"),
 )
 
 
 def check_combinations(
-    optimization: OptimizationOptions, adapter: AdapterOptions, runtime: RuntimeOptions
+    model: ModelOptions,
+    optimization: OptimizationOptions,
+    adapter: AdapterOptions,
+    distillation: DistillationOptions,
+    runtime: RuntimeOptions,
 ) -> None:
     """Refuse what is not supported together.
 
     Raises:
         ValueError: The message names both flags.
     """
-    values = {**vars(optimization), **vars(adapter), **vars(runtime)}
+    groups = (model, optimization, adapter, distillation, runtime)
+    values = {name: value for group in groups for name, value in vars(group).items()}
     for one, other, reason in _REFUSED:
         if _is_given(one, values) and _is_given(other, values):
             raise ValueError(f"--{one} and --{other} exclude each other: {reason}")

@@ -7,8 +7,9 @@ A fine-tuned checkpoint knows its family, tokenizer, casing and method, so `--mo
 from dataclasses import dataclass, field
 from typing import Literal
 
-from s2s_ft.options.checks import at_least, at_most_one_of, finite, not_empty
+from s2s_ft.options.checks import at_least, at_most_one_of, not_empty
 from s2s_ft.options.flags import flag
+from s2s_ft.options.search import SearchOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,15 +57,38 @@ class DecodeDataOptions:
     """Rows to decode, and what is written for them."""
 
     input_file: str = field(
-        metadata=flag("Rows to decode: JSON lines, .jsonl or .json, plain or .gz.", metavar="FILE")
+        default="",
+        metadata=flag(
+            "Rows to decode: JSON lines (.jsonl, .json) or lines of text (.txt), plain or .gz; - "
+            "for standard input. Required, unless --interactive is given.",
+            metavar="FILE",
+        ),
+    )
+    input_format: Literal["auto", "jsonl", "text"] = field(
+        default="auto",
+        metadata=flag(
+            "jsonl: a JSON object per line; text: a source per line; auto: as the ending of the "
+            "name says, else as the first line looks."
+        ),
     )
     output_file: str | None = field(
         default=None,
-        metadata=flag("File to write; <model_path>.<split> unless given.", metavar="FILE"),
+        metadata=flag(
+            "File to write; <model_path>.<split> unless given. -, which is the default with "
+            "--input_file -: standard output, each line as soon as it is known.",
+            metavar="FILE",
+        ),
     )
     output_format: Literal["text", "jsonl"] = field(
         default="text",
         metadata=flag("text: one line per row; jsonl: per row its texts with their scores."),
+    )
+    output_tokens: bool = field(
+        default=False,
+        metadata=flag("Also write the tokens of each text and their log-probabilities (jsonl)."),
+    )
+    interactive: bool = field(
+        default=False, metadata=flag("Try the model by hand: type a source, see its outputs.")
     )
     split: str = field(default="", metadata=flag("Ending of the default --output_file."))
     subset: int = field(default=0, metadata=flag("Decode only the first N rows; 0 or less: all."))
@@ -80,101 +104,91 @@ class DecodeDataOptions:
     need_score_traces: bool = field(
         default=False, metadata=flag("Also write the search's trace, for rescoring.")
     )
-    tokenized_input: bool = field(default=False, metadata=flag(obsolete=True))
+    tokenized_input: bool = field(
+        default=False,
+        metadata=flag("Sources are tokens with spaces between, to be looked up and not cut."),
+    )
 
     def __post_init__(self) -> None:
         """Check the values."""
         not_empty(
-            input_file=self.input_file,
             output_file=self.output_file,
             source_key=self.source_key,
             target_key=self.target_key,
         )
         at_least(1, max_seq_length=self.max_seq_length)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchOptions:
-    """The search for the best output."""
-
-    beam_size: int = field(default=1, metadata=flag("Beams per row; 1: greedy."))
-    num_return_sequences: int = field(
-        default=1, metadata=flag("Best outputs per row that are written (jsonl only).")
-    )
-    max_tgt_length: int | None = field(
-        default=None,
-        metadata=flag(
-            "Longest output, in tokens. As in training unless given, 128 where the checkpoint does "
-            "not say."
-        ),
-    )
-    min_len: int = field(default=1, metadata=flag("Shortest output, in tokens."))
-    length_penalty: float = field(
-        default=0.0,
-        metadata=flag(
-            "Scores are divided by ((5 + length) / 6) to this power; 0 or less: not at all."
-        ),
-    )
-    forbid_duplicate_ngrams: bool = field(
-        default=False, metadata=flag("Never generate an n-gram twice.")
-    )
-    ngram_size: int = field(
-        default=3, metadata=flag("The n of --forbid_duplicate_ngrams, in tokens.")
-    )
-    forbid_ignore_word: str | None = field(
-        default=None,
-        metadata=flag(
-            "Tokens that may recur all the same, joined by |, such as '.|[X_SEP]'.",
-            metavar="TOKENS",
-        ),
-    )
-    mode: Literal["s2s", "l2r"] = field(
-        default="s2s",
-        metadata=flag(
-            "s2s: source tokens see the whole source; l2r: only what stands before them."
-        ),
-    )
-
-    def __post_init__(self) -> None:
-        """Check the values."""
-        at_least(
-            1,
-            beam_size=self.beam_size,
-            num_return_sequences=self.num_return_sequences,
-            max_tgt_length=self.max_tgt_length,
-            ngram_size=self.ngram_size,
-        )
-        at_least(0, min_len=self.min_len)
-        finite(length_penalty=self.length_penalty)
-        if self.num_return_sequences > self.beam_size:
+        if not self.interactive and not self.input_file.strip():
             raise ValueError(
-                f"--num_return_sequences {self.num_return_sequences} is more than --beam_size "
-                f"{self.beam_size} can give: raise --beam_size or lower --num_return_sequences"
+                "--input_file is empty or missing: give the rows to decode, - for standard input, "
+                "or --interactive in its place"
             )
-        if self.max_tgt_length is not None and self.min_len > self.max_tgt_length:
+        if self.interactive and (self.input_file or self.output_file):
             raise ValueError(
-                f"--min_len {self.min_len} is more than --max_tgt_length {self.max_tgt_length}: "
-                "lower --min_len or raise --max_tgt_length"
+                "--interactive reads what is typed and shows what it finds: leave --input_file "
+                "and --output_file out"
             )
+        if self.output_tokens and self.output_format == "text":
+            raise ValueError("--output_tokens needs --output_format jsonl: give both or none")
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether lines go to standard output as soon as they are known."""
+        return (self.output_file or self.input_file) == "-"
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecodeRuntimeOptions:
     """The device, the number format and the batch size."""
 
-    batch_size: int = field(default=4, metadata=flag("Rows that are decoded at a time."))
+    batch_size: int | None = field(
+        default=None,
+        metadata=flag(
+            "Most rows that are decoded at a time; 32 on a CPU and 128 on a GPU unless given. "
+            "Halved where memory does not hold them."
+        ),
+    )
+    max_tokens_per_batch: int | None = field(
+        default=None,
+        metadata=flag(
+            "Most tokens that are decoded at a time: sources and all beams' outputs, padding "
+            "included. Without --batch_size it alone decides."
+        ),
+    )
+    workers: int = field(
+        default=1,
+        metadata=flag(
+            "Processes that share the rows, with one thread each; on GPUs they take them in turn. "
+            "(For ranks on several machines: torchrun.)"
+        ),
+    )
+    resume: bool = field(
+        default=False,
+        metadata=flag("Go on where the same command was interrupted, if it was."),
+    )
     no_cuda: bool = field(default=False, metadata=flag("Use the CPU even where there is a GPU."))
     bf16: bool = field(default=False, metadata=flag("Compute in bfloat16."))
     fp16: bool = field(default=False, metadata=flag("Compute in float16."))
+    int8: bool = field(
+        default=False,
+        metadata=flag("Compute linear layers in 8-bit integers: fastest on a CPU, less exact."),
+    )
+    torch_compile: bool = field(
+        default=False, metadata=flag("Compile the steps of the search with torch.compile.")
+    )
     seed: int = field(
         default=123,
-        metadata=flag("Seed of the random generators; the search itself draws nothing."),
+        metadata=flag("Seed of --do_sample; the same seed gives the same outputs."),
     )
 
     def __post_init__(self) -> None:
         """Check the values."""
-        at_least(1, batch_size=self.batch_size)
-        at_most_one_of(fp16=self.fp16, bf16=self.bf16)
+        at_least(
+            1,
+            batch_size=self.batch_size,
+            max_tokens_per_batch=self.max_tokens_per_batch,
+            workers=self.workers,
+        )
+        at_most_one_of(fp16=self.fp16, bf16=self.bf16, int8=self.int8)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,6 +202,7 @@ class DecodeOptions:
 
     def __post_init__(self) -> None:
         """Check what concerns two groups."""
+        self._check_ways_out()
         target, together = self.search.max_tgt_length, self.data.max_seq_length
         needed = (target or 1) + 3  # room for [CLS], one source token and [SEP]
         if together is not None and together < needed:
@@ -195,8 +210,25 @@ class DecodeOptions:
                 f"--max_seq_length {together} leaves no room for a source beside --max_tgt_length "
                 f"{target or 1}: give --max_seq_length at least {needed} or lower --max_tgt_length"
             )
-        if self.search.num_return_sequences > 1 and self.data.output_format == "text":
+        if (self.search.num_return_sequences or 1) > 1 and self.data.output_format == "text":
             raise ValueError(
                 "--num_return_sequences above 1 does not fit --output_format text, which has one "
                 "line per row: give --output_format jsonl"
             )
+        if self.search.do_sample and self.data.need_score_traces:
+            raise ValueError(
+                "--do_sample and --need_score_traces exclude each other: what is drawn leaves no "
+                "trace of a search; give one of them"
+            )
+
+    def _check_ways_out(self) -> None:
+        """Refuse what needs a file to write where there is none."""
+        way = "--interactive" if self.data.interactive else "--output_file -"
+        need_a_file = {
+            "--workers": self.runtime.workers > 1,
+            "--resume": self.runtime.resume,
+            "--need_score_traces": self.data.need_score_traces,
+        }
+        for name, is_given in need_a_file.items():
+            if is_given and (self.data.interactive or self.data.is_streamed):
+                raise ValueError(f"{name} and {way} exclude each other: give an --output_file")

@@ -2,8 +2,8 @@
 
 An options class has fields that are flags, and fields that are groups: dataclasses of flags. Flags
 are flat, so their names are unique within a class. A flag's type is one of str, int, float, bool, a
-Literal of texts, or one of these or None; a field without a default is a required flag, and a bool
-is a switch.
+Literal of texts, one of these or None, or a tuple of any number of texts; a field without a default
+is a required flag, and a bool is a switch.
 """
 
 import dataclasses
@@ -50,6 +50,7 @@ class Flag:
         kind: str, int, float or bool; str where there are choices.
         choices: the texts that may be given, None for any.
         optional: whether the value may be None.
+        many: whether it takes one text or more, as a tuple.
         default: the value where none is given; None for a required flag.
     """
 
@@ -64,6 +65,7 @@ class Flag:
     aliases: tuple[str, ...]
     obsolete: bool
     metavar: str | None
+    many: bool = False
 
     def problem(self, value: object) -> str | None:
         """What is wrong with the type of a value from a file; None when nothing is."""
@@ -71,6 +73,9 @@ class Flag:
             return None if self.optional else f"expected {self.expected}, found nothing"
         if self.choices is not None:
             return None if value in self.choices else f"expected {self.expected}, found {value!r}"
+        if self.many:
+            fits = isinstance(value, list) and all(isinstance(each, str) for each in value)
+            return None if fits and value else f"expected {self.expected}, found {value!r}"
         allowed = (int, float) if self.kind is float else self.kind
         # bool is a subclass of int, but true is no number.
         fits = isinstance(value, allowed) and (self.kind is bool or not isinstance(value, bool))
@@ -81,6 +86,8 @@ class Flag:
         """The values the flag takes, in words."""
         if self.choices is not None:
             return "one of " + ", ".join(self.choices)
+        if self.many:
+            return "a list of texts"
         words = {str: "text (in quotes)", int: "a whole number", float: "a number"}
         return words.get(self.kind, "true or false")
 
@@ -117,6 +124,8 @@ def build(options_class: type[Options], values: Mapping[str, Any]) -> Options:
         ValueError: a value is out of range; the message names the flag.
     """
     groups = groups_of(options_class)
+    # A list of texts becomes a tuple, as nothing in options changes.
+    values = {name: tuple(x) if isinstance(x, list) else x for name, x in values.items()}
     arguments = {name: values[name] for name in _own_names(options_class) & values.keys()}
     for title, group in groups.items():
         inner = {name: values[name] for name in _own_names(group) & values.keys()}
@@ -134,7 +143,9 @@ def _own_names(options_class: type[Dataclass]) -> set[str]:
 
 
 def _flag_of_field(field: "dataclasses.Field[Any]", hint: Any, group: str | None) -> Flag:
-    members = typing.get_args(hint) if _is_union(hint) else (hint,)
+    many = typing.get_origin(hint) is tuple
+    assert not many or typing.get_args(hint) == (str, ...), f"{field.name}: a tuple holds texts"
+    members = typing.get_args(hint) if _is_union(hint) else (str if many else hint,)
     kinds = [member for member in members if member is not types.NoneType]
     assert len(kinds) == 1, f"{field.name}: a flag has one type, or one type or None"
     is_literal = typing.get_origin(kinds[0]) is typing.Literal
@@ -149,6 +160,7 @@ def _flag_of_field(field: "dataclasses.Field[Any]", hint: Any, group: str | None
         optional=len(members) > 1,
         required=required,
         default=None if required else field.default,
+        many=many,
         **field.metadata,
     )
 

@@ -34,6 +34,14 @@ class ModelOptions:
         default=None,
         metadata=flag("Tokenizer to use instead of the encoder's own: folder or hub name."),
     )
+    additional_tokens: str | None = field(
+        default=None,
+        metadata=flag(
+            "Text file with tokens to add to the tokenizer, one a line; each starts from the mean "
+            "of its pieces.",
+            metavar="FILE",
+        ),
+    )
     cache_dir: str | None = field(
         default=None, metadata=flag("Folder for what is downloaded from the hub.", metavar="DIR")
     )
@@ -70,6 +78,7 @@ class ModelOptions:
             model_name_or_path=self.model_name_or_path,
             config_name=self.config_name,
             tokenizer_name=self.tokenizer_name,
+            additional_tokens=self.additional_tokens,
             cache_dir=self.cache_dir,
         )
         share_below_one(dropout=self.dropout)

@@ -48,7 +48,7 @@ def parse(
     namespace, unknown = parser.parse_known_args(arguments)
     given = vars(namespace)
     if unknown:
-        _refuse_unknown(parser, unknown, flags)
+        _refuse_unknown(parser, unknown, arguments, flags)
     config_path = given.pop("config", None)
     from_file = {} if config_path is None else read_config_file(config_path, flags)
     values = {**from_file, **given}
@@ -64,7 +64,9 @@ def build_parser(
 ) -> argparse.ArgumentParser:
     """The argparse parser of an options class: one titled group per group, no defaults."""
     flags = flags_of(options_class)
-    required = " ".join(f"--{flag.name} {_metavar(flag)}" for flag in flags if flag.required)
+    required = " ".join(
+        f"--{flag.name} {_metavar(flag)}{' …' * flag.many}" for flag in flags if flag.required
+    )
     parser = argparse.ArgumentParser(
         prog=program,
         usage=f"{program} {required} [options]" if required else f"{program} [options]",
@@ -105,6 +107,7 @@ def _add_flag(section: argparse._ActionsContainer, flag: Flag) -> None:
                 help=argparse.SUPPRESS,
             )
         return
+    several: dict[str, Any] = {"nargs": "+", "action": "extend"} if flag.many else {}
     section.add_argument(
         *spellings,
         dest=flag.name,
@@ -112,6 +115,7 @@ def _add_flag(section: argparse._ActionsContainer, flag: Flag) -> None:
         choices=flag.choices,
         metavar=None if flag.choices else _metavar(flag),
         help=_help(flag),
+        **several,
     )
 
 
@@ -119,7 +123,7 @@ def _help(flag: Flag) -> str:
     text = flag.help
     if flag.required:
         text += " (required)"
-    elif flag.kind is not bool and flag.default not in (None, "") and not flag.obsolete:
+    elif flag.kind is not bool and flag.default not in (None, "", ()) and not flag.obsolete:
         text += f" (default: {flag.default})"
     return text.replace("%", "%%")
 
@@ -147,10 +151,19 @@ def _join_negative_numbers(arguments: list[str]) -> list[str]:
 
 
 def _refuse_unknown(
-    parser: argparse.ArgumentParser, unknown: list[str], flags: Sequence[Flag]
+    parser: argparse.ArgumentParser,
+    unknown: list[str],
+    arguments: list[str],
+    flags: Sequence[Flag],
 ) -> NoReturn:
     names = [word.split("=")[0] for word in unknown if word.startswith("-")]
     if not names:
+        before = arguments[arguments.index(unknown[0]) - 1]
+        if before in [f"--{flag.name}" for flag in flags if flag.kind is bool]:
+            parser.error(
+                f"{before} is a switch, which takes no value: leave {unknown[0]!r} out, or write "
+                f"{before}=true or {before}=false"
+            )
         parser.error(f"unexpected argument {unknown[0]!r}: every value follows its --flag")
     known = [f"--{flag.name}" for flag in flags] + ["--config", "--help"]
     parser.error("; ".join(f"unknown flag {name}{nearest(name, known)}" for name in names))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from s2s_ft.options.adapter import AdapterOptions
 from s2s_ft.options.checks import at_least, not_empty, probability
 from s2s_ft.options.combinations import check_combinations
+from s2s_ft.options.distillation import DistillationOptions
 from s2s_ft.options.flags import flag
 from s2s_ft.options.model import ModelOptions
 from s2s_ft.options.optimization import OptimizationOptions
@@ -150,9 +151,12 @@ class TrainOptions:
     optimization: OptimizationOptions = field(default_factory=OptimizationOptions)
     validation: ValidationOptions = field(default_factory=ValidationOptions)
     adapter: AdapterOptions = field(default_factory=AdapterOptions)
+    distillation: DistillationOptions = field(default_factory=DistillationOptions)
     checkpoint: CheckpointOptions
     runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
 
     def __post_init__(self) -> None:
         """Check what each group cannot check by itself."""
-        check_combinations(self.optimization, self.adapter, self.runtime)
+        check_combinations(
+            self.model, self.optimization, self.adapter, self.distillation, self.runtime
+        )

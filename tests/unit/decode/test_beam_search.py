@@ -6,47 +6,20 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from s2s_ft.decode.beam_search import SearchResult, SearchSettings, length_divisor, search
+from s2s_ft.decode.beam_search import search
 from s2s_ft.decode.constraints import FORBIDDEN
-
-EOS = 0
-
-
-class Markov:
-    """The next token's probabilities depend on the last token and the example: [B, V + 1, V], row
-    V for the start.
-    """
-
-    def __init__(self, tables: Tensor) -> None:
-        self.tables = tables.log()
-
-    def step(self, last: Tensor | None) -> Tensor:
-        start = self.tables.shape[2]
-        index = torch.full((len(self.tables), 1), start) if last is None else last
-        return self.tables.gather(1, index.unsqueeze(-1).expand(-1, -1, start))
-
-    def reorder(self, parents: Tensor) -> None:
-        pass
-
-    def keep(self, examples: Tensor) -> None:
-        self.tables = self.tables[examples]
-
-
-def random_tables(examples: int, vocabulary: int, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return (
-        torch.randn(examples, vocabulary + 1, vocabulary, generator=generator).mul(1.5).softmax(-1)
-    )
-
-
-def run(tables: Tensor, settings: SearchSettings) -> list[SearchResult]:
-    return search(Markov(tables), len(tables), settings)
+from s2s_ft.decode.hypotheses import ranked
+from s2s_ft.decode.requests import Budget, NonFiniteScores, Request
+from s2s_ft.decode.settings import SearchSettings
+from tests.unit.decode.markov import EOS, Markov, plan_of, random_tables, requests_of, run
 
 
 def repeats(ids: tuple[int, ...], size: int, ignored: tuple[int, ...]) -> bool:
@@ -60,14 +33,12 @@ def repeats(ids: tuple[int, ...], size: int, ignored: tuple[int, ...]) -> bool:
     return False
 
 
-def brute_force(
-    table: Tensor, settings: SearchSettings, count: int
-) -> list[tuple[tuple[int, ...], float]]:
-    """Every allowed output, best first."""
+def brute_force(table: Tensor, settings: SearchSettings) -> dict[tuple[int, ...], float]:
+    """Every allowed output and what it is ranked by."""
     vocabulary = table.shape[1]
     log = table.log()
     others = [token for token in range(vocabulary) if token != EOS]
-    found = []
+    found = {}
     for length in range(1, settings.max_length + 1):
         for body in itertools.product(others, repeat=length - 1):
             endings = [(*body, EOS)] if length > settings.min_length else []
@@ -80,15 +51,16 @@ def brute_force(
                     log[previous, token].item()
                     for previous, token in zip((vocabulary, *ids), ids, strict=False)
                 )
-                found.append((ids, total / length_divisor(length, settings.length_penalty)))
-    found.sort(key=lambda pair: -pair[1])
-    return [(ids[:-1] if ids[-1] == EOS else ids, score) for ids, score in found[:count]]
+                found[ids[:-1] if ids[-1] == EOS else ids] = ranked(total, length, settings)
+    return found
 
 
 OPTIONS = [
     {},
     {"length_penalty": 0.9},
     {"length_penalty": 2.0},
+    {"length_reward": 0.8},
+    {"length_reward": -0.5},
     {"min_length": 3},
     {"ngram_size": 1},
     {"ngram_size": 2},
@@ -108,16 +80,18 @@ def test_a_wide_beam_is_brute_force(options: dict[str, object], keep_trace: bool
         **options,
     )
     for table, result in zip(tables, run(tables, settings), strict=True):
-        wanted = brute_force(table, settings, 7)
+        wanted = brute_force(table, settings)
         got = [
             hypothesis
             for hypothesis in result.hypotheses
             if hypothesis.log_probability > FORBIDDEN / 2
         ]
-        assert [hypothesis.ids for hypothesis in got] == [ids for ids, _ in wanted]
-        assert [hypothesis.score for hypothesis in got] == pytest.approx(
-            [score for _, score in wanted], abs=1e-4
-        )
+        best = sorted(wanted.values(), reverse=True)[:7]
+        assert [hypothesis.score for hypothesis in got] == pytest.approx(best, abs=1e-4)
+        # Outputs that are equally good may come in any order.
+        assert len({hypothesis.ids for hypothesis in got}) == len(got)
+        for hypothesis in got:
+            assert hypothesis.score == pytest.approx(wanted[hypothesis.ids], abs=1e-4)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
@@ -134,16 +108,109 @@ def test_stopping_early_changes_nothing(options: dict[str, object], beam_size: i
     assert [result.hypotheses for result in early] == [result.hypotheses for result in late]
 
 
-def test_batch_makes_no_difference() -> None:
-    tables = random_tables(12, 6, seed=3)
+WAYS = [
+    {"batch": 1},
+    {"batch": 5, "refill_share": 1.0},
+    {"batch": 5, "refill_share": 0.0},
+    {"batch": 5, "refill_share": 0.0, "shrink_share": 2.0},
+    {"batch": 7, "refill_share": 0.4, "shrink_share": 0.3},
+    {"lag": 1},
+    {"batch": 5, "lag": 3, "refill_share": 0.0},
+    {"batch": 4, "lag": 2, "shrink_share": 2.0},
+]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("keep_trace", [False, True])
+def test_company_and_lateness_make_no_difference(way: dict[str, object], keep_trace: bool) -> None:
+    """Who else is in the batch, when an example came and how late it is known to be decided."""
+    tables = random_tables(23, 6, seed=3)
     settings = SearchSettings(
-        beam_size=4, max_length=8, eos_id=EOS, num_return=3, length_penalty=0.7, ngram_size=2
+        beam_size=4,
+        max_length=8,
+        eos_id=EOS,
+        num_return=3,
+        length_penalty=0.7,
+        ngram_size=2,
+        keep_trace=keep_trace,
     )
     together = run(tables, settings)
-    alone = [run(tables[[row]], settings)[0] for row in range(len(tables))]
-    assert together == alone
-    order = [5, 0, 11, 3, 7, 1, 10, 2, 4, 9, 8, 6]
-    assert run(tables[order], settings) == [together[row] for row in order]
+    assert run(tables, settings, **way) == together
+    order = torch.randperm(23, generator=torch.Generator().manual_seed(0)).tolist()
+    assert run(tables[order], settings, **way) == [together[row] for row in order]
+
+
+def test_requests_are_pulled_as_room_comes_free() -> None:
+    pulled = []
+
+    def source() -> Iterator[Request]:
+        for request in requests_of(12):
+            pulled.append(request.key)
+            yield request
+
+    settings = SearchSettings(beam_size=2, max_length=6, eos_id=EOS)
+    tables = random_tables(12, 5, seed=5)
+    done = 0
+    for _ in search(Markov(tables), source(), plan_of(settings, 5, batch=3, refill_share=0.0)):
+        done += 1
+        assert len(pulled) <= done + 3
+    assert done == len(pulled) == 12
+
+
+def test_a_pause_between_requests_holds_nobody_up() -> None:
+    """None says that nothing waits: those in the batch are finished before the source goes on."""
+    finished: list[int] = []
+
+    def source() -> Iterator[Request | None]:
+        first, second = requests_of(2)
+        yield first
+        while first.key not in finished:
+            yield None
+        yield second
+
+    settings = SearchSettings(beam_size=2, max_length=6, eos_id=EOS)
+    for request, _ in search(Markov(random_tables(2, 5, seed=6)), source(), plan_of(settings, 5)):
+        finished.append(request.key)
+    assert finished == [0, 1]
+
+
+def test_token_budget_limits_the_batch() -> None:
+    settings = SearchSettings(beam_size=2, max_length=6, eos_id=EOS)
+    tables = random_tables(9, 5, seed=7)
+    model = Markov(tables)
+    plan = plan_of(settings, 5)
+    requests = [Request(key, np.zeros(4, dtype=np.int64)) for key in range(9)]
+    plan = replace(plan, budget=Budget(9, max_tokens=3 * (4 + 2 * 6)))
+    assert len(dict.fromkeys(request.key for request, _ in search(model, requests, plan))) == 9
+    assert model.most_rows == 3
+    tight = replace(plan, budget=Budget(9, max_tokens=1))
+    assert len(list(search(Markov(tables), requests, tight))) == 9
+
+
+@pytest.mark.parametrize("lag", [0, 3])
+def test_scores_that_are_no_numbers_name_their_request(lag: int) -> None:
+    tables = random_tables(4, 5, seed=8)
+    tables[2] = math.nan
+    settings = SearchSettings(beam_size=2, max_length=6, eos_id=EOS)
+    with pytest.raises(NonFiniteScores, match="row 3") as caught:
+        run(tables, settings, lag=lag)
+    assert caught.value.request.key == 2
+
+
+def test_token_log_probabilities_are_those_of_the_model() -> None:
+    tables = random_tables(6, 5, seed=9)
+    settings = SearchSettings(
+        beam_size=3, max_length=7, eos_id=EOS, num_return=3, length_penalty=1.0
+    )
+    for table, result in zip(tables, run(tables, settings), strict=True):
+        for hypothesis in result.hypotheses:
+            ids = [*hypothesis.ids, *([EOS] if hypothesis.finished else [])]
+            wanted = [
+                table[before, token].log().item()
+                for before, token in zip([-1, *ids], ids, strict=False)
+            ]
+            assert hypothesis.token_log_probabilities == pytest.approx(wanted, abs=1e-5)
+            assert sum(wanted) == pytest.approx(hypothesis.log_probability, abs=1e-5)
 
 
 def test_known_best_path() -> None:

@@ -4,55 +4,8 @@ import json
 
 import pytest
 
-from s2s_ft.decode.beam_search import Hypothesis
-from s2s_ft.decode.outputs import OrderedLines, json_line, one_line, write_lines
-
-
-def test_lines_reach_the_file_in_index_order(tmp_path):
-    path = tmp_path / "out"
-    with OrderedLines(path, head="head") as lines:
-        for index in (3, 0, 2, 1):
-            lines.put(index, f"line {index} é")
-        assert list(tmp_path.iterdir()) == []
-    assert path.read_text(encoding="utf-8") == "head\nline 0 é\nline 1 é\nline 2 é\nline 3 é\n"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_an_exception_leaves_the_older_file_alone(tmp_path):
-    path = tmp_path / "out"
-    path.write_text("older\n", encoding="utf-8")
-
-    def fail_midway():
-        with OrderedLines(path) as lines:
-            lines.put(0, "newer")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fail_midway()
-    assert path.read_text(encoding="utf-8") == "older\n"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_failing_write_leaves_nothing(tmp_path):
-    def lines():
-        yield "first"
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        write_lines(tmp_path / "out", lines())
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_missing_folder_is_made(tmp_path):
-    with OrderedLines(tmp_path / "a" / "b" / "out") as lines:
-        lines.put(0, "x")
-    assert (tmp_path / "a" / "b" / "out").read_text(encoding="utf-8") == "x\n"
-
-
-def test_a_place_that_is_no_folder_is_known_at_once(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(OSError):  # noqa: PT011 what is said is the system's
-        OrderedLines(tmp_path / "file" / "out")
+from s2s_ft.decode.hypotheses import Hypothesis
+from s2s_ft.decode.outputs import hypothesis_row, json_line, one_line
 
 
 @pytest.mark.parametrize("break_", ["\n", "\r", "\r\n", "\x0b", "\x0c", "\x85", "\u2028", "\u2029"])
@@ -61,21 +14,39 @@ def test_no_kind_of_line_break_gets_out(break_):
     assert len(one_line(f"a{break_}b").splitlines()) == 1
 
 
+TWO = [
+    Hypothesis((5, 6), -0.5, -0.6, True, (-0.1, -0.2, -0.3)),
+    Hypothesis((7,), -2.0, -2.1, False, (-2.1,)),
+]
+
+
 def test_json_line_holds_every_hypothesis():
-    hypotheses = [
-        Hypothesis((5, 6), -0.5, -0.6, finished=True),
-        Hypothesis((7,), -2.0, -2.1, finished=False),
+    rows = [
+        hypothesis_row(each, text, None) for each, text in zip(TWO, ["größe", "y"], strict=True)
     ]
-    assert json.loads(json_line(4, hypotheses, ["größe", "y"])) == {
+    assert json.loads(json_line(4, rows)) == {
         "index": 4,
         "hypotheses": [
             {"text": "größe", "score": -0.5, "log_probability": -0.6, "tokens": 2},
             {"text": "y", "score": -2.0, "log_probability": -2.1, "tokens": 1},
         ],
     }
-    assert "größe" in json_line(4, hypotheses, ["größe", "y"])
+    assert "größe" in json_line(4, rows)
+
+
+@pytest.mark.parametrize("label", ["x", 5, 0, "", [1], {"a": None}])
+def test_a_label_comes_back_as_it_was(label):
+    assert json.loads(json_line(4, [], label))["id"] == label
+    assert "id" not in json.loads(json_line(4, []))
+
+
+def test_tokens_come_with_their_probabilities():
+    row = hypothesis_row(TWO[0], "a b", ["a", "b", "#"])
+    assert row["token_strings"] == ["a", "b", "#"]
+    assert row["token_log_probabilities"] == [-0.1, -0.2, -0.3]
+    assert row["tokens"] == 2
 
 
 def test_an_empty_source_still_has_a_first_hypothesis():
-    row = json.loads(json_line(0, [], []))
+    row = json.loads(json_line(0, []))
     assert row["hypotheses"] == [{"text": "", "score": None, "log_probability": None, "tokens": 0}]

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from itertools import islice
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 import torch
 
 from s2s_ft.cli import EnvironmentFault
-from s2s_ft.decode import loading, run
-from s2s_ft.decode.beam_search import Hypothesis, SearchResult, Trace
+from s2s_ft.decode import decoder, files, loading, run
+from s2s_ft.decode.hypotheses import Hypothesis, SearchResult, Trace
 from s2s_ft.decode.loading import FineTuned, find_checkpoints
+from s2s_ft.decode.requests import NonFiniteScores, Request
 from s2s_ft.decode.rescore import RescoreOptions, rescore
 from s2s_ft.methods import method_named
 from s2s_ft.model.seq2seq import Seq2SeqSettings
@@ -32,8 +34,8 @@ def codec(tmp_path):
 
 @pytest.fixture
 def search(monkeypatch, codec):
-    """What the stand-in saw: `batches` of sources, the `settings`; `fail_at` makes a batch fail."""
-    seen = SimpleNamespace(batches=[], settings=None, left_to_right=None, fault=None, fail_at=-1)
+    """What the stand-in saw: `batches` of sources, the `settings`; `fail_at` makes a row fail."""
+    seen = SimpleNamespace(sources=[], settings=None, left_to_right=None, fault=None, fail_at=-1)
 
     def load(name, options, device):
         longest_target = options.search.max_tgt_length or 128
@@ -44,29 +46,34 @@ def search(monkeypatch, codec):
             max_source_length=longest,
             max_target_length=longest_target,
         )
-        model = SimpleNamespace(settings=Seq2SeqSettings(), name=name)
-        return FineTuned(model, codec, method, codec.tokenizer.name_or_path, None)
+        model = SimpleNamespace(settings=Seq2SeqSettings(), name=name, device=device)
+        return FineTuned(model, codec, method, codec.tokenizer.name_or_path, None, "weights")
 
-    def generate(model, method, sources, settings, *, left_to_right_source=False):
-        if len(seen.batches) == seen.fail_at:
-            raise seen.fault
-        seen.batches.append([source.tolist() for source in sources])
+    def generate(model, method, requests, settings, *, budget, left_to_right_source=False):
         seen.settings, seen.left_to_right = settings, left_to_right_source
-        return [found(source, settings) for source in sources]
+        requests = iter(requests)
+        while batch := list(islice(requests, budget.max_examples)):
+            for request in reversed(batch):
+                if len(seen.sources) == seen.fail_at:
+                    raise seen.fault
+                seen.sources.append(request.source)
+                yield request, found(request.source, settings)
 
     def found(source, settings):
         words = tuple(source[1:-1].tolist())
         options = [words, words[:1]][: settings.num_return]
         hypotheses = [
-            Hypothesis(ids, -1.0 - n, -2.0 - n, finished=True) for n, ids in enumerate(options)
+            Hypothesis(ids, -1.0 - n, -2.0 - n, True, (-0.5,) * (len(ids) + 1))
+            for n, ids in enumerate(options)
         ]
         ids = [*words, settings.eos_id]
         trace = Trace([[-float(n)] for n in range(len(ids))], [[n] for n in ids], [[0]] * len(ids))
         return SearchResult(hypotheses, trace if settings.keep_trace else None)
 
+    monkeypatch.setattr(files, "load", load)
     monkeypatch.setattr(run, "load", load)
-    monkeypatch.setattr(run, "generate", generate)
-    monkeypatch.setattr(run, "fast_float32_matmul", lambda: None)
+    monkeypatch.setattr(decoder, "generate", generate)
+    monkeypatch.setattr(run, "make_ready", lambda device: None)
     return seen
 
 
@@ -101,14 +108,15 @@ def test_one_line_a_row_in_input_order_whatever_the_batch(decode, batch_size):
 
 
 def test_longest_sources_come_first_and_empty_ones_never(decode, search):
-    decode(batch_size=2)
-    lengths = [[len(source) for source in batch] for batch in search.batches]
-    assert lengths == [[7, 6], [5, 4], [3]]
+    decode(batch_size=1)
+    assert [len(source) for source in search.sources] == [7, 6, 5, 4, 3]
 
 
 def test_sources_are_framed_by_the_method(decode, search, codec):
     decode(batch_size=100)
-    assert search.batches[0][-1] == [codec.special.cls, codec.token_id("c"), codec.special.sep]
+    special = codec.special
+    assert search.sources[0].tolist() == [special.cls, codec.token_id("c"), special.sep]
+    assert {source.dtype for source in search.sources} == {np.dtype(np.int64)}
 
 
 def test_empty_and_cut_sources_are_counted(decode, caplog):
@@ -170,25 +178,74 @@ def test_a_pattern_decodes_with_every_checkpoint(decode, tmp_path):
     [RuntimeError("broken"), KeyboardInterrupt(), SystemExit(143)],
     ids=lambda fault: type(fault).__name__,
 )
-def test_a_run_that_fails_midway_leaves_nothing(decode, search, tmp_path, fault):
-    search.fault, search.fail_at = fault, 2
-    before = sorted(tmp_path.iterdir())
+@pytest.mark.parametrize("fail_at", [0, 3, 4])
+def test_a_run_that_fails_midway_is_gone_on_with(decode, search, tmp_path, fault, fail_at, caplog):
+    """The lines of whole shares are kept, and only with --resume is anything made of them."""
+    search.fault, search.fail_at = fault, fail_at
     with pytest.raises(type(fault)):
-        decode(batch_size=2, need_score_traces=True)
-    assert len(search.batches) == 2
-    assert sorted(path for path in tmp_path.iterdir() if path.name != "model") == before
+        decode(batch_size=1, need_score_traces=True)
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out.trace.jsonl").exists()
+    assert (tmp_path / "out.journal").exists() == (fail_at > 0)
+    assert ("the same command with --resume goes on" in caplog.text) == (fail_at > 0)
+    search.fail_at = -1
+    before = len(search.sources)
+    assert decode(batch_size=1, need_score_traces=True, resume=True) == TEXTS
+    assert len(search.sources) - before == 5 - before
+    assert not (tmp_path / "out.journal").exists()
+    whole = (tmp_path / "out.trace.jsonl").read_bytes()
+    decode(batch_size=1, need_score_traces=True)
+    assert (tmp_path / "out.trace.jsonl").read_bytes() == whole
+
+
+def test_an_older_output_stays_until_a_newer_one_is_whole(decode, search, tmp_path):
+    decode()
+    search.fault, search.fail_at = RuntimeError("broken"), len(search.sources) + 3
+    with pytest.raises(RuntimeError):
+        decode(batch_size=1, subset=5)
+    assert (tmp_path / "out").read_text(encoding="utf-8").split("\n")[:-1] == TEXTS
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"beam_size": 2}, "search beam_size was 1, now 2; undo the change of --beam_size"),
+        ({"subset": 5}, "input was .*…, now .*…; undo the change of --input_file"),
+        ({"output_format": "jsonl"}, "output format was text, now jsonl"),
+        ({"batch_size": 2}, "batch max_examples was 1, now 2"),
+        ({"bf16": True}, "computing numbers was fp32, now bf16"),
+    ],
+)
+def test_a_run_with_another_identity_is_not_gone_on_with(decode, search, change, message):
+    search.fault, search.fail_at = KeyboardInterrupt(), 4
+    with pytest.raises(KeyboardInterrupt):
+        decode(batch_size=1)
+    search.fail_at = -1
+    with pytest.raises(ValueError, match=f"--resume: cannot go on with .*: {message}"):
+        decode(**{"batch_size": 1, "resume": True, **change})
+    assert decode(batch_size=1, resume=True) == TEXTS
 
 
 def test_too_little_memory_is_the_environments_fault(decode, search):
     search.fault, search.fail_at = torch.OutOfMemoryError("CUDA out of memory"), 0
-    with pytest.raises(EnvironmentFault, match="lower --batch_size"):
+    with pytest.raises(EnvironmentFault, match="memory does not hold one row"):
         decode()
 
 
-def test_scores_that_are_no_numbers_name_the_row(decode, monkeypatch):
-    result = SearchResult([Hypothesis((6,), float("nan"), float("nan"), finished=True)], None)
-    monkeypatch.setattr(run, "generate", lambda *arguments, **keywords: [result])
-    with pytest.raises(ValueError, match="row 5 of the input gets scores that are no numbers"):
+def test_scores_that_are_no_numbers_name_the_row(decode, search, monkeypatch):
+    def generate(model, method, requests, settings, **keywords):
+        for request in requests:
+            yield request, SearchResult([Hypothesis((6,), float("nan"), -1.0, finished=True)], None)
+
+    monkeypatch.setattr(decoder, "generate", generate)
+    with pytest.raises(ValueError, match=r"dev.en.jsonl, line 5: gets scores that are no numbers"):
+        decode(batch_size=1)
+
+
+def test_what_the_engine_says_of_scores_names_the_row(decode, search):
+    request = Request(4, np.array([2, 3]))
+    search.fault, search.fail_at = NonFiniteScores(request), 0
+    with pytest.raises(ValueError, match=r"dev.en.jsonl, line 5: gets scores that are no numbers"):
         decode(batch_size=1)
 
 
@@ -318,14 +375,108 @@ def test_pos_shift_overrides_the_method_and_says_so(caplog):
     assert "fine-tuned as masked" in caplog.text
 
 
-def test_sources_are_arrays_of_int64(decode, search, monkeypatch):
-    kinds = []
-    generate = run.generate
+def test_rows_say_how_outputs_begin_and_what_they_hold(decode, search, input_file, monkeypatch):
+    seen = []
+    generate = decoder.generate
 
-    def spy(model, method, sources, settings, **keywords):
-        kinds.extend(source.dtype for source in sources)
-        return generate(model, method, sources, settings, **keywords)
+    def spy(model, method, requests, settings, **keywords):
+        requests = list(requests)
+        seen.extend((request.prefix, request.phrases) for request in requests)
+        return generate(model, method, requests, settings, **keywords)
 
-    monkeypatch.setattr(run, "generate", spy)
-    decode()
-    assert set(kinds) == {np.dtype(np.int64)}
+    monkeypatch.setattr(decoder, "generate", spy)
+    rows = [
+        {"src": "a b c d", "prefix": "b"},
+        {"src": "a b c", "prefix": ["c", "d"], "force_words": "a|b c"},
+        {"src": "a b", "force_words": ["d"], "id": "x"},
+    ]
+    input_file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    lines = decode(force_words="e", output_format="jsonl", beam_size=2)
+    assert [json.loads(line).get("id") for line in lines] == [None, None, "x"]
+    number = {letter: WORDS.index(letter) for letter in "abcde"}
+    assert seen == [
+        ((number["b"],), ((number["e"],),)),
+        ((number["c"], number["d"]), ((number["e"],), (number["a"],), (number["b"], number["c"]))),
+        ((), ((number["e"],), (number["d"],))),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "flags", "message"),
+    [
+        ({"force_words": "zzz"}, {}, "line 1: force_words: the tokenizer cannot write 'zzz'"),
+        ({"force_words": "a"}, {"do_sample": True}, "line 1: force_words and --do_sample exclude"),
+        ({"prefix": "a b c d"}, {"max_tgt_length": 4}, "line 1: its prefix and force_words have 4"),
+        ({"prefix": 4}, {}, "line 1: 'prefix' is a number"),
+    ],
+)
+def test_what_a_row_cannot_have_names_its_line(decode, input_file, row, flags, message):
+    input_file.write_text(json.dumps({"src": "a", **row}), encoding="utf-8")
+    with pytest.raises(ValueError, match=f"dev.en.jsonl, {message}"):
+        decode(**flags)
+
+
+def test_what_was_not_given_comes_from_the_checkpoint(decode, search, tmp_path, caplog):
+    (tmp_path / "model").mkdir()
+    content = {"num_beams": 4, "length_penalty": 0.7, "no_repeat_ngram_size": 2, "max_length": 9}
+    (tmp_path / "model" / "generation_config.json").write_text(json.dumps(content))
+    with caplog.at_level(logging.INFO):
+        decode(length_penalty=0.0)
+    settings = search.settings
+    assert (settings.beam_size, settings.length_penalty) == (4, 0.0)
+    assert (settings.ngram_size, settings.max_length) == (2, 9)
+    told = "beam_size 4, forbid_duplicate_ngrams True, max_tgt_length 9, ngram_size 2"
+    assert f"generation_config.json: {told}" in caplog.text
+    decode(beam_size=1, forbid_duplicate_ngrams=False)
+    assert (search.settings.beam_size, search.settings.ngram_size) == (1, 0)
+
+
+def test_a_wrong_default_of_the_checkpoint_names_its_file(decode, tmp_path):
+    (tmp_path / "model").mkdir()
+    path = tmp_path / "model" / "generation_config.json"
+    path.write_text('{"num_beams": "many"}')
+    with pytest.raises(ValueError, match=r"generation_config.json: num_beams: expected a whole"):
+        decode()
+    path.write_text('{"min_new_tokens": 9}')
+    with pytest.raises(ValueError, match=r"--max_tgt_length 5.*what .*generation_config.json says"):
+        decode(max_tgt_length=5)
+    path.write_text("{")
+    with pytest.raises(ValueError, match=r"generation_config.json is not JSON"):
+        decode()
+
+
+def test_tokens_are_written_with_their_probabilities(decode):
+    rows = map(json.loads, decode(output_format="jsonl", output_tokens=True))
+    first = next(iter(rows))["hypotheses"][0]
+    assert first["token_strings"] == ["a", "b", "[SEP]"]
+    assert first["token_log_probabilities"] == [-0.5, -0.5, -0.5]
+
+
+def test_a_text_file_has_a_source_on_each_line(decode, tmp_path):
+    path = tmp_path / "rows.txt"
+    path.write_bytes(b"\xef\xbb\xbfa b\r\n\n{c\n  \nd")
+    assert decode(input_file=str(path)) == ["a b", "", "[UNK] c", "", "d"]
+    path.write_bytes(b"a\n\xff\n")
+    with pytest.raises(ValueError, match=r"rows\.txt, line 2: not UTF-8"):
+        decode(input_file=str(path))
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"rows\.txt: holds no rows"):
+        decode(input_file=str(path))
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"input_file": ""}, "--input_file is empty or missing"),
+        ({"interactive": True}, "--interactive reads what is typed"),
+        ({"output_tokens": True}, "--output_tokens needs --output_format jsonl"),
+        ({"output_file": "-", "workers": 2}, "--workers and --output_file - exclude each other"),
+        ({"output_file": "-", "resume": True}, "--resume and --output_file - exclude each other"),
+        ({"output_file": "-", "need_score_traces": True}, "--need_score_traces and --output_file"),
+        ({"bf16": True, "int8": True}, "--bf16 and --int8 exclude each other"),
+        ({"workers": 0}, "--workers is 0"),
+    ],
+)
+def test_flags_that_contradict_each_other_are_named(decode, flags, message):
+    with pytest.raises(ValueError, match=message):
+        decode(**flags)

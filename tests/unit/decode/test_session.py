@@ -1,20 +1,30 @@
-"""Decoding with a model: the batch, its order and its padding change no hypothesis; scores are
-true probabilities.
+"""Decoding with a model: the batch, its order, its padding and who joins it change no hypothesis;
+scores are true probabilities; what runs out of memory is searched again.
 """
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from s2s_ft.decode.beam_search import SearchResult, SearchSettings
-from s2s_ft.decode.session import generate
-from s2s_ft.methods import METHODS, Corruption, Method
+from s2s_ft.corruption import Corruption
+from s2s_ft.decode import session
+from s2s_ft.decode.beam_search import SearchResult
+from s2s_ft.decode.requests import Budget, NonFiniteScores, Request
+from s2s_ft.decode.session import generate, generate_batch
+from s2s_ft.decode.settings import SearchSettings
+from s2s_ft.methods import METHODS, Method, PseudoMask
+from s2s_ft.model import columns
+from s2s_ft.model.int8 import quantize_linear_layers
 from s2s_ft.model.pretrained import load_finetuned
+from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.text import SpecialIds
 from tests.conftest import FAMILIES, VOCABULARY
 
@@ -41,21 +51,128 @@ def same(left: list[SearchResult], right: list[SearchResult]) -> None:
         )
 
 
+def decoded(
+    model: Seq2SeqModel, method: Method, rows: list[np.ndarray], budget: Budget, **how: Any
+) -> list[SearchResult]:
+    """Results in the order of the rows; each must come once."""
+    requests = [Request(key, row) for key, row in enumerate(rows)]
+    found = list(generate(model, method, requests, SETTINGS, budget=budget, **how))
+    assert sorted(request.key for request, _ in found) == list(range(len(rows)))
+    results = {request.key: result for request, result in found}
+    return [results[key] for key in range(len(rows))]
+
+
+BUDGETS = [
+    Budget(1),
+    Budget(2, refill_share=0.0),
+    Budget(3, refill_share=1.0),
+    Budget(5, max_tokens=100, refill_share=0.0),
+]
+
+
 @pytest.mark.parametrize("method_class", METHODS, ids=lambda method: method.name)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_batch_and_order_make_no_difference(
-    tiny_checkpoint: Callable[[str], Path], family: str, method_class: type[Method]
+def test_batch_order_and_joining_make_no_difference(
+    tiny_checkpoint: Callable[[str], Path],
+    family: str,
+    method_class: type[Method],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(columns, "_STEPS", 3)  # the cache is laid out anew now and then
     model = load_finetuned(str(tiny_checkpoint(family)))
     method = method_class(SPECIAL, 20, 8)
     rows = sources(method)
-    together = generate(model, method, rows, SETTINGS)
-    same([generate(model, method, [row], SETTINGS)[0] for row in rows], together)
+    together = generate_batch(model, method, rows, SETTINGS)
+    for budget in BUDGETS:
+        same(decoded(model, method, rows, budget), together)
     order = [4, 2, 0, 3, 1]
     same(
-        generate(model, method, [rows[index] for index in order], SETTINGS),
+        decoded(model, method, [rows[index] for index in order], BUDGETS[1]),
         [together[index] for index in order],
     )
+
+
+def test_compiled_steps_give_the_same(tiny_checkpoint: Callable[[str], Path]) -> None:
+    model = load_finetuned(str(tiny_checkpoint("bert")))
+    method = PseudoMask(SPECIAL, 20, 8)
+    rows = sources(method)
+    budget = Budget(3, refill_share=0.0, compile=True)
+    same(decoded(model, method, rows, budget), generate_batch(model, method, rows, SETTINGS))
+
+
+def test_where_memory_runs_out_the_rest_is_searched_in_smaller_batches(
+    tiny_checkpoint: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    model = load_finetuned(str(tiny_checkpoint("bert")))
+    method = PseudoMask(SPECIAL, 20, 8)
+    rows = sources(method) * 3
+    wanted = generate_batch(model, method, rows, SETTINGS)
+    real, calls = session.ModelStepper.step, []
+
+    def step(self: session.ModelStepper, last: torch.Tensor) -> torch.Tensor:
+        calls.append(len(last))
+        if len(last) > 2 and len(calls) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(self, last)
+
+    monkeypatch.setattr(session.ModelStepper, "step", step)
+    with caplog.at_level(logging.WARNING):
+        same(decoded(model, method, rows, Budget(8)), wanted)
+    told = [record for record in caplog.records if "memory" in record.message]
+    assert [record.args for record in told] == [(4,), (2,)]
+    calls.clear()
+    monkeypatch.setattr(
+        session.ModelStepper, "admit", lambda *_: (_ for _ in ()).throw(MemoryError())
+    )
+    with pytest.raises(MemoryError):
+        decoded(model, method, rows, Budget(8))
+
+
+def test_scores_that_are_no_numbers_name_their_request(
+    tiny_checkpoint: Callable[[str], Path],
+) -> None:
+    model = load_finetuned(str(tiny_checkpoint("bert")))
+    method = PseudoMask(SPECIAL, 20, 8)
+    bad = len(VOCABULARY) - 1
+    rows = [np.where(row == bad, bad - 1, row) for row in sources(method)]
+    rows[3] = np.where(np.arange(len(rows[3])) == 1, bad, rows[3])
+
+    def spoil(_module: object, arguments: tuple[torch.Tensor], output: torch.Tensor) -> object:
+        return output.masked_fill((arguments[0] == bad).unsqueeze(-1), math.nan)
+
+    model.encoder.get_input_embeddings().register_forward_hook(spoil)
+    with pytest.raises(NonFiniteScores, match="row 4") as caught:
+        decoded(model, method, rows, Budget(5))
+    assert caught.value.request.key == 3
+
+
+def as_bf16(model: Seq2SeqModel) -> Seq2SeqModel:
+    return model.to(torch.bfloat16)
+
+
+def as_int8(model: Seq2SeqModel) -> Seq2SeqModel:
+    assert quantize_linear_layers(model) > 10
+    return model
+
+
+@pytest.mark.parametrize("lower", [as_bf16, as_int8])
+@pytest.mark.parametrize("family", ["bert", "roberta", "modernbert", "eurobert"])
+def test_lower_precision_is_close(
+    tiny_checkpoint: Callable[[str], Path],
+    family: str,
+    lower: Callable[[Seq2SeqModel], Seq2SeqModel],
+) -> None:
+    """Not the same beams on random weights; but what is found is worth what it is said to be."""
+    exact = load_finetuned(str(tiny_checkpoint(family)))
+    model = lower(load_finetuned(str(tiny_checkpoint(family))))
+    method = PseudoMask(SPECIAL, 20, 8)
+    rows = sources(method)
+    best = [result.hypotheses[0] for result in generate_batch(exact, method, rows, SETTINGS)]
+    found = [result.hypotheses[0] for result in generate_batch(model, method, rows, SETTINGS)]
+    error = np.mean([abs(a.score - b.score) for a, b in zip(best, found, strict=True)])
+    assert error < 0.1 * np.mean([abs(hypothesis.score) for hypothesis in best])
 
 
 @pytest.mark.parametrize("method_name", ["causal", "pseudo_mask"])
@@ -71,7 +188,7 @@ def test_scores_equal_teacher_forcing(
     rng = np.random.default_rng(6)
     source = rng.integers(5, len(VOCABULARY), 11)
     plain = SearchSettings(beam_size=4, max_length=8, eos_id=3, min_length=0, num_return=4)
-    (result,) = generate(model, method, [method.source(source)], plain)
+    (result,) = generate_batch(model, method, [method.source(source)], plain)
     checked = 0
     for hypothesis in result.hypotheses:
         batch = method.lay_out(
@@ -81,5 +198,6 @@ def test_scores_equal_teacher_forcing(
         with torch.no_grad():
             rows = model.logits(batch).log_softmax(-1)[torch.arange(len(labels)), labels]
         assert rows.sum().item() == pytest.approx(hypothesis.log_probability, abs=1e-4)
+        assert hypothesis.token_log_probabilities == pytest.approx(rows.tolist(), abs=1e-4)
         checked += 1
     assert checked == 4

@@ -1,0 +1,204 @@
+"""A checkpoint together with all that a run wants of it: rows in, results or lines out.
+
+Notable: results come as examples finish, in any order. A row without any token never meets the
+model.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from s2s_ft.cli import EnvironmentFault
+from s2s_ft.decode.forced import check_request
+from s2s_ft.decode.hypotheses import SearchResult
+from s2s_ft.decode.loading import FineTuned, autocast
+from s2s_ft.decode.outputs import Line, Wording
+from s2s_ft.decode.phrases import num_missing
+from s2s_ft.decode.requests import Budget, NonFiniteScores, Request
+from s2s_ft.decode.rows import name_of
+from s2s_ft.decode.session import generate
+from s2s_ft.decode.settings import SearchSettings
+from s2s_ft.decode.sources import Item, Reading
+from s2s_ft.decode.wishes import budget_of, forced_words, search_settings
+from s2s_ft.options import DecodeOptions
+from s2s_ft.options.search import SearchOptions
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """What turns items into lines.
+
+    Attributes:
+        fine_tuned: The checkpoint.
+        options: All options of the run.
+        settings: What is searched for.
+        budget: How much at a time.
+    """
+
+    fine_tuned: FineTuned
+    options: DecodeOptions
+    settings: SearchSettings
+    budget: Budget
+
+    @classmethod
+    def of(
+        cls, fine_tuned: FineTuned, options: DecodeOptions, device: torch.device | None = None
+    ) -> Decoder:
+        """The decoder of a run.
+
+        Args:
+            fine_tuned: The checkpoint.
+            options: All options of the run, every flag of the search known.
+            device: Where it will decode, if that is elsewhere than where the checkpoint is.
+
+        Raises:
+            ValueError: a word among the options is not in the vocabulary, or cannot be read.
+        """
+        settings = search_settings(
+            options, fine_tuned.codec, max_length=fine_tuned.method.max_target_length
+        )
+        return cls(
+            fine_tuned, options, settings, budget_of(options.runtime, device or fine_tuned.device)
+        )
+
+    @property
+    def reading(self) -> Reading:
+        """How rows become items."""
+        codec, search = self.fine_tuned.codec, self.options.search
+        return Reading(
+            codec,
+            self.fine_tuned.method,
+            name_of(self.options.data.input_file),
+            forced_words(search, codec),
+            without_words=_flag_without_words(search),
+        )
+
+    @property
+    def wording(self) -> Wording:
+        """How results become lines."""
+        data = self.options.data
+        return Wording(
+            self.fine_tuned.codec,
+            as_json=data.output_format == "jsonl",
+            with_tokens=data.output_tokens,
+            with_trace=data.need_score_traces,
+        )
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Where `results` and `lines` are to be called: without gradients, in the number format of
+        the run.
+        """
+        with torch.inference_mode(), autocast(self.options.runtime, self.fine_tuned.device):
+            yield
+
+    def lines(self, items: Iterable[Item | None]) -> Iterator[Line]:
+        """The line of each item, in any order (see `results`)."""
+        wording = self.wording
+        for item, result in self.results(items):
+            yield wording.line(item, result)
+
+    def results(self, items: Iterable[Item | None]) -> Iterator[tuple[Item, SearchResult]]:
+        """What is found for each item, in any order.
+
+        Args:
+            items: Taken as there is room for them. None among them says that nothing is there right
+                now: it ends them unless some are still being decoded.
+
+        Raises:
+            ValueError: an item gets scores that are no numbers.
+        """
+        taken: dict[int, Item] = {}
+        empty: list[Item] = []
+        num_lacking = 0
+        found = generate(
+            self.fine_tuned.model,
+            self.fine_tuned.method,
+            _requests(self.checked(items), taken, empty),
+            self.settings,
+            budget=self.budget,
+            left_to_right_source=self.options.search.mode == "l2r",
+        )
+        try:
+            for request, result in found:
+                if not all(math.isfinite(each.score) for each in result.hypotheses):
+                    raise NonFiniteScores(request)
+                num_lacking += _lacks_words(request, result)
+                yield taken.pop(request.key), result
+                yield from _without_tokens(empty)
+        except NonFiniteScores as fault:
+            raise self._named(taken[fault.request.key]) from fault
+        except torch.OutOfMemoryError as fault:
+            raise EnvironmentFault(
+                "the device's memory does not hold one row at a time: lower --beam_size, "
+                "--max_seq_length or --max_tgt_length"
+            ) from fault
+        yield from _without_tokens(empty)
+        if num_lacking:
+            logger.warning(
+                "%d outputs lack forced words, which had no room: raise --max_tgt_length",
+                num_lacking,
+            )
+
+    def checked(self, items: Iterable[Item | None]) -> Iterator[Item | None]:
+        """The items as they come.
+
+        Raises:
+            ValueError: an item wants what no output can have; input and line are named.
+        """
+        for item in items:
+            if item is not None and not item.is_empty:
+                try:
+                    check_request(item.request, self.settings)
+                except ValueError as fault:
+                    name = name_of(self.options.data.input_file)
+                    raise ValueError(f"{name}, line {item.line}: {fault}") from fault
+            yield item
+
+    def _named(self, item: Item) -> ValueError:
+        return ValueError(
+            f"{name_of(self.options.data.input_file)}, line {item.line}: gets scores that are no "
+            "numbers; the weights of --model_path are damaged, or too large for --fp16 (try --bf16)"
+        )
+
+
+def _flag_without_words(search: SearchOptions) -> str:
+    """A flag that does not go together with forced words, if there is one."""
+    if search.do_sample:
+        return "--do_sample"
+    return "--num_beam_groups" if (search.num_beam_groups or 1) > 1 else ""
+
+
+def _lacks_words(request: Request, result: SearchResult) -> bool:
+    best = result.hypotheses[:1]
+    return any(num_missing(each.ids, request.phrases) > 0 for each in best)
+
+
+def _requests(
+    items: Iterable[Item | None], taken: dict[int, Item], empty: list[Item]
+) -> Iterator[Request | None]:
+    """The requests of items that have tokens; the others are put aside."""
+    for item in items:
+        if item is None:
+            if not taken:
+                return
+            yield None
+        elif item.is_empty:
+            empty.append(item)
+        else:
+            taken[item.index] = item
+            yield item.request
+
+
+def _without_tokens(empty: list[Item]) -> Iterator[tuple[Item, SearchResult]]:
+    """What the items that were put aside get."""
+    while empty:
+        yield empty.pop(), SearchResult([], None)

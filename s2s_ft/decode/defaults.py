@@ -1,0 +1,175 @@
+"""Defaults of generation that a checkpoint brings, and the names that transformers has for options.
+
+    num_beams            --beam_size              temperature, top_k, top_p, min_p, typical_p,
+    max_new_tokens       --max_tgt_length         do_sample, repetition_penalty, length_penalty,
+    min_new_tokens       --min_len                num_beam_groups, diversity_penalty,
+    no_repeat_ngram_size --forbid_duplicate_ngrams --ngram_size    num_return_sequences: as they are
+
+Notable: a flag that is given goes before the checkpoint's `generation_config.json`, and that goes
+before the original's default. Of `length_penalty` only the name is transformers': scores are
+divided by ((5 + length) / 6)^p, as everywhere here. How many outputs are written is a matter of the
+run, so `num_return_sequences` is not taken from the file.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from s2s_ft.options import DecodeOptions, flags_of
+from s2s_ft.options.search import SearchOptions
+
+logger = logging.getLogger(__name__)
+
+FILE = "generation_config.json"
+
+FLAG_OF_NAME = {
+    "num_beams": "beam_size",
+    "num_return_sequences": "num_return_sequences",
+    "max_new_tokens": "max_tgt_length",
+    "min_new_tokens": "min_len",
+    "no_repeat_ngram_size": "ngram_size",
+    **{
+        name: name
+        for name in (
+            "length_penalty",
+            "length_reward",
+            "repetition_penalty",
+            "num_beam_groups",
+            "diversity_penalty",
+            "do_sample",
+            "temperature",
+            "top_k",
+            "top_p",
+            "min_p",
+            "typical_p",
+            "bad_words",
+            "force_words",
+        )
+    },
+}
+"""What transformers calls an option, or would, and our flag for it."""
+
+_OLDER_NAMES = {"max_length": "max_new_tokens", "min_length": "min_new_tokens"}
+_NOT_FROM_THE_FILE = ("num_return_sequences", "bad_words", "force_words", "length_reward")
+_WITHOUT_EFFECT = (
+    "bad_words_ids",
+    "force_words_ids",
+    "sequence_bias",
+    "suppress_tokens",
+    "begin_suppress_tokens",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+    "encoder_repetition_penalty",
+    "encoder_no_repeat_ngram_size",
+    "epsilon_cutoff",
+    "eta_cutoff",
+    "penalty_alpha",
+)
+
+
+def with_defaults(
+    options: DecodeOptions, known: Mapping[str, Any], *, source: str = ""
+) -> DecodeOptions:
+    """Options with every flag of the search known.
+
+    Args:
+        options: As given.
+        known: What the checkpoint gives, by flag (see `read_defaults`).
+        source: Where that comes from; the log says what was taken from there, unless it is empty.
+
+    Raises:
+        ValueError: the checkpoint's values do not fit those given.
+    """
+    try:
+        search = options.search.filled(known)
+    except ValueError as fault:
+        if not known:
+            raise
+        raise ValueError(f"{fault} (with what {source or FILE} says)") from fault
+    taken = {
+        name: value
+        for name, value in known.items()
+        if getattr(options.search, name) is None and getattr(search, name) == value
+    }
+    if taken and source:
+        listed = ", ".join(f"{name} {value}" for name, value in sorted(taken.items()))
+        logger.info("from %s: %s", source, listed)
+    return replace(options, search=search)
+
+
+def read_defaults(checkpoint: str) -> dict[str, Any]:
+    """What the `generation_config.json` of a checkpoint says, by flag.
+
+    Args:
+        checkpoint: A folder, or a hub id, which brings no defaults.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    path = Path(checkpoint) / FILE
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as fault:
+        raise ValueError(f"{path} is not JSON ({fault}): mend it or remove it") from fault
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds no JSON object: mend it or remove it")
+    for name in _WITHOUT_EFFECT:
+        if content.get(name):
+            logger.warning("%s: %s has no effect here", path, name)
+    return _known(content, path)
+
+
+def as_flags(named: Mapping[str, Any]) -> dict[str, Any]:
+    """Options under transformers' names as values by flag; None means not given.
+
+    Raises:
+        ValueError: there is no such option; the message names it.
+    """
+    values: dict[str, Any] = {}
+    for name, value in named.items():
+        flag = FLAG_OF_NAME.get(_OLDER_NAMES.get(name, name))
+        if flag is None:
+            raise ValueError(f"{name} is no option: know {', '.join(sorted(FLAG_OF_NAME))}")
+        if value is None:
+            continue
+        values[flag] = value
+    if "ngram_size" in values:
+        values["forbid_duplicate_ngrams"] = values["ngram_size"] != 0
+    return {flag: value for flag, value in values.items() if value != 0 or flag != "ngram_size"}
+
+
+def in_their_names(message: str) -> str:
+    """A message about flags, with transformers' names in their place."""
+    for name, flag in FLAG_OF_NAME.items():
+        message = message.replace(f"--{flag} ", f"{name} ").replace(f"--{flag}:", f"{name}:")
+    return message
+
+
+def checked(values: Mapping[str, Any], source: str) -> None:
+    """Refuse values of a type that their flag does not have.
+
+    Args:
+        values: By flag.
+        source: Where they come from, for the message.
+    """
+    for flag in flags_of(SearchOptions):
+        if flag.name in values and (problem := flag.problem(values[flag.name])):
+            name = next(name for name, each in FLAG_OF_NAME.items() if each == flag.name)
+            raise ValueError(f"{source}: {name}: {problem}")
+
+
+def _known(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Those entries of a file that are options of ours, by flag."""
+    newer = {name: content.get(name) for name in FLAG_OF_NAME if name not in _NOT_FROM_THE_FILE}
+    older = {new: content.get(old) for old, new in _OLDER_NAMES.items()}
+    found = {name: older.get(name) if value is None else value for name, value in newer.items()}
+    values = as_flags({name: value for name, value in found.items() if value is not None})
+    checked(values, str(path))
+    return values

@@ -1,0 +1,258 @@
+"""The Python interface: a checkpoint that turns texts into texts.
+
+    from s2s_ft import Generator
+
+    generator = Generator.from_pretrained("outputs/first/ckpt-32000")
+    print(generator(["A long text that wants a headline."], num_beams=5))
+    for outputs in generator.generate(["Another one."], num_beams=5, num_return_sequences=3):
+        print([(output.text, output.score) for output in outputs])
+
+Notable: what is found for a source does not depend on what it is given together with. A generator
+may be used from several threads: calls take turns, as there is one model.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from s2s_ft.decode.decoder import Decoder
+from s2s_ft.decode.defaults import (
+    as_flags,
+    checked,
+    in_their_names,
+    read_defaults,
+    with_defaults,
+)
+from s2s_ft.decode.hypotheses import SearchResult
+from s2s_ft.decode.loading import FineTuned, choose_device, load
+from s2s_ft.decode.rows import Row, Text
+from s2s_ft.decode.sources import Item, longest_first
+from s2s_ft.model.precision import fast_float32_matmul
+from s2s_ft.options import DecodeOptions, build
+
+EVERY_OTHER_OPTION = ("seed", "max_seq_length")
+"""Options of a call that are none of the search's."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """One generated text.
+
+    Attributes:
+        text: What was generated.
+        score: What outputs are ranked by: the natural-log probability after the length penalty;
+            None for an empty source.
+        log_probability: The natural-log probability, summed over the tokens; None as above.
+        tokens: The tokens as words, the end token included where it ended by itself.
+        token_log_probabilities: The natural-log probability of each of these.
+        finished: Whether it ended by itself, and not at the maximum length.
+    """
+
+    text: str
+    score: float | None = None
+    log_probability: float | None = None
+    tokens: tuple[str, ...] = ()
+    token_log_probabilities: tuple[float, ...] = ()
+    finished: bool = True
+
+
+class Generator:
+    """A fine-tuned checkpoint, ready to generate; made by `Generator.from_pretrained`."""
+
+    def __init__(
+        self, fine_tuned: FineTuned, options: DecodeOptions, known: Mapping[str, Any]
+    ) -> None:
+        """Take a checkpoint, the options that hold for every call, and the checkpoint's defaults
+        for the others (see `defaults.py`).
+        """
+        self._fine_tuned = fine_tuned
+        self._options = options
+        self._known = known
+        self._lock = threading.Lock()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path: str | Path,
+        *,
+        device: str | torch.device | None = None,
+        bf16: bool = False,
+        fp16: bool = False,
+        int8: bool = False,
+        cache_dir: str | None = None,
+    ) -> Generator:
+        """Load a checkpoint.
+
+        Args:
+            path: Folder that training saved, or a hub id.
+            device: Where it computes; a GPU where there is one unless given.
+            bf16: Compute in bfloat16.
+            fp16: Compute in float16 (GPUs only).
+            int8: Compute linear layers in 8-bit integers (CPU only).
+            cache_dir: Folder for what is downloaded from the hub.
+
+        Raises:
+            ValueError: It cannot be loaded, or the device has not got the number format.
+        """
+        chosen = None if device is None else torch.device(device)
+        if chosen is not None and chosen.type == "cuda" and not torch.cuda.is_available():
+            raise ValueError(f"device {device}: torch sees no GPU here; give cpu")
+        values: dict[str, Any] = {"model_path": str(path), "input_file": "sources"}
+        values |= {"bf16": bf16, "fp16": fp16, "int8": int8, "cache_dir": cache_dir}
+        values["no_cuda"] = chosen is not None and chosen.type == "cpu"
+        given = build(DecodeOptions, values)
+        found = choose_device(given.runtime)
+        found = found if chosen is None else chosen
+        if found.type == "cpu":
+            fast_float32_matmul()
+        known = read_defaults(str(path))
+        # What a call gives goes before the checkpoint's defaults, so they are filled in again then.
+        fine_tuned = load(str(path), with_defaults(given, known), found)
+        return cls(fine_tuned, given, known)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return self._fine_tuned.device
+
+    def __call__(self, sources: Sequence[Text], **options: Any) -> list[str]:
+        """The best text for each source.
+
+        Args:
+            sources: Texts, or lists of tokens that are only looked up.
+            options: As for `generate`.
+
+        Returns:
+            One text a source, in their order; an empty one for an empty source.
+        """
+        return [outputs[0].text for outputs in self.generate(sources, **options)]
+
+    def generate(
+        self,
+        sources: Sequence[Text],
+        *,
+        prefixes: Sequence[Text | None] | None = None,
+        phrases: Sequence[Sequence[str] | None] | None = None,
+        batch_size: int | None = None,
+        **options: Any,
+    ) -> list[list[Output]]:
+        """The best outputs for each source, with their scores.
+
+        Args:
+            sources: Texts, or lists of tokens that are only looked up.
+            prefixes: How the outputs begin, one a source; None = free.
+            phrases: What the outputs must hold, one list a source; None = nothing.
+            batch_size: Sources at a time; 32 on a CPU and 128 on a GPU unless given. What does not
+                fit into memory is halved.
+            options: num_beams, num_return_sequences, max_new_tokens, min_new_tokens,
+                length_penalty, length_reward, no_repeat_ngram_size, repetition_penalty, bad_words,
+                force_words (lists of words), num_beam_groups, diversity_penalty, do_sample,
+                temperature, top_k, top_p, min_p, typical_p, seed, max_seq_length. What is None or
+                not given is as in the checkpoint's generation_config.json, else as
+                `decode_seq2seq.py` has it.
+
+        Returns:
+            For each source its outputs, best first; an empty source has one with an empty text.
+
+        Raises:
+            ValueError: An option is unknown or out of range, or a source is not text.
+        """
+        decoder = self._decoder(batch_size, options)
+        rows = _rows(sources, prefixes, phrases)
+        found: list[list[Output]] = [[] for _ in rows]
+        with self._lock, decoder.at_work():
+            items = longest_first(decoder.reading.items(rows))
+            for item, result in decoder.results(items):
+                found[item.index] = _outputs(decoder, item, result)
+        return found
+
+    def check(self, **options: Any) -> None:
+        """Check the options of a call without making it.
+
+        Raises:
+            ValueError: One is unknown or out of range.
+        """
+        self._decoder(None, options)
+
+    def _decoder(self, batch_size: int | None, named: dict[str, Any]) -> Decoder:
+        """What decodes with the options of a call."""
+        rest = {key: value for key, value in named.items() if key in EVERY_OTHER_OPTION}
+        search = {key: value for key, value in named.items() if key not in rest}
+        for key in ("bad_words", "force_words"):
+            if isinstance(search.get(key), list | tuple):
+                search[key] = _joined(key, search[key])
+        base, values = self._options, as_flags(search)
+        checked(values, "Generator")
+        try:
+            data = replace(
+                base.data,
+                output_format="jsonl",
+                max_seq_length=rest.get("max_seq_length", base.data.max_seq_length),
+            )
+            runtime = replace(
+                base.runtime,
+                seed=rest.get("seed", base.runtime.seed),
+                batch_size=base.runtime.batch_size if batch_size is None else batch_size,
+            )
+            options = replace(
+                base, search=replace(base.search, **values), data=data, runtime=runtime
+            )
+            options = with_defaults(options, self._known)
+            return Decoder.of(self._fine_tuned.fitted(options), options)
+        except ValueError as fault:
+            raise ValueError(in_their_names(str(fault))) from fault
+
+
+def _joined(key: str, words: Sequence[str]) -> str | None:
+    """Words as the flag takes them. The first comes twice: a single one would be looked for as a
+    file of words, and what a program passes on from its users must never open one.
+    """
+    for word in words:
+        if not isinstance(word, str) or "|" in word:
+            raise ValueError(f"{key}: {word!r} is no word; give strings without |")
+    return "|".join([*words, words[0]]) if words else None
+
+
+def _rows(
+    sources: Sequence[Text],
+    prefixes: Sequence[Text | None] | None,
+    phrases: Sequence[Sequence[str] | None] | None,
+) -> list[Row]:
+    """Sources as rows."""
+    if isinstance(sources, str):
+        raise ValueError("sources is one text: give a list of texts")
+    for name, values in (("prefixes", prefixes), ("phrases", phrases)):
+        if values is not None and len(values) != len(sources):
+            raise ValueError(f"{name} has {len(values)} entries for {len(sources)} sources")
+    rows = []
+    for number, source in enumerate(sources):
+        if not isinstance(source, str | list):
+            raise ValueError(f"source {number} is a {type(source).__name__}: give text or tokens")
+        prefix = prefixes[number] if prefixes is not None else None
+        forced: Iterable[str] = (phrases[number] if phrases is not None else None) or ()
+        rows.append(Row(source, number + 1, prefix=prefix or "", force_words=tuple(forced)))
+    return rows
+
+
+def _outputs(decoder: Decoder, item: Item, result: SearchResult) -> list[Output]:
+    """What a search found for a source."""
+    if item.is_empty:
+        return [Output("")]
+    codec, wording = decoder.fine_tuned.codec, decoder.wording
+    return [
+        Output(
+            codec.decode(each.ids),
+            each.score,
+            each.log_probability,
+            tuple(wording.tokens_of(each)),
+            each.token_log_probabilities,
+            each.finished,
+        )
+        for each in result.hypotheses
+    ]

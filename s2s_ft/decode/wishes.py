@@ -1,0 +1,78 @@
+"""From flags to what the search takes: words looked up, files of words read, a batch that fits."""
+
+from __future__ import annotations
+
+import torch
+
+from s2s_ft.decode.requests import Budget
+from s2s_ft.decode.rules import settings_of
+from s2s_ft.decode.settings import SearchSettings
+from s2s_ft.decode.words import Sequences, forbidden_sequences, read_words, wanted_phrases
+from s2s_ft.options import DecodeOptions
+from s2s_ft.options.decode import DecodeRuntimeOptions
+from s2s_ft.options.search import SearchOptions
+from s2s_ft.text import TextCodec
+
+BATCH_SIZES = {"cpu": 32, "cuda": 128}
+"""Rows at a time where neither `--batch_size` nor `--max_tokens_per_batch` is given; what does not
+fit into memory is halved."""
+
+UNLIMITED = 1024
+"""Rows at a time where only `--max_tokens_per_batch` is given."""
+
+
+def search_settings(options: DecodeOptions, codec: TextCodec, *, max_length: int) -> SearchSettings:
+    """The settings of the search, words looked up.
+
+    Args:
+        options: All options of the run, every flag of the search known.
+        codec: Knows the words.
+        max_length: Most tokens of an output, the end token included.
+
+    Raises:
+        ValueError: a word is not in the vocabulary, or a file of words cannot be read.
+    """
+    search = options.search
+    return settings_of(
+        search,
+        max_length=max_length,
+        eos_id=codec.special.sep,
+        ignore_ids=_ignored_ids(search.forbid_ignore_word, codec),
+        bad_words=forbidden_sequences(read_words(search.bad_words, "bad_words"), codec),
+        keep_trace=options.data.need_score_traces,
+        seed=options.runtime.seed,
+    )
+
+
+def forced_words(search: SearchOptions, codec: TextCodec) -> Sequences:
+    """The token sequences of `--force_words`.
+
+    Raises:
+        ValueError: a word is not in the vocabulary, or a file of words cannot be read.
+    """
+    return wanted_phrases(read_words(search.force_words, "force_words"), codec)
+
+
+def budget_of(options: DecodeRuntimeOptions, device: torch.device) -> Budget:
+    """How much is searched at once."""
+    size = options.batch_size
+    if size is None:
+        size = BATCH_SIZES[device.type] if options.max_tokens_per_batch is None else UNLIMITED
+    return Budget(size, options.max_tokens_per_batch, compile=options.torch_compile)
+
+
+def _ignored_ids(words: str | None, codec: TextCodec) -> tuple[int, ...]:
+    """Ids of the words of `--forbid_ignore_word`; bracketed ones are special tokens in capitals."""
+    if not words:
+        return ()
+    tokens = [
+        word.upper() if word.startswith("[") and word.endswith("]") else word
+        for word in words.split("|")
+    ]
+    vocabulary = codec.tokenizer.get_vocab()
+    for token in tokens:
+        if token not in vocabulary:
+            raise ValueError(
+                f"--forbid_ignore_word: '{token}' is no token of the model's vocabulary"
+            )
+    return tuple(vocabulary[token] for token in tokens)

@@ -1,0 +1,85 @@
+"""Words that must or must not come out, as the user gives them, and as token sequences.
+
+Notable: byte-level and SentencePiece tokenizers have other tokens for a word after a space than at
+the beginning. A forbidden word is forbidden in both forms; a wanted word is wanted as it stands
+after a space, which is how it stands in most places of a text.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from s2s_ft.text import TextCodec
+
+Sequences = tuple[tuple[int, ...], ...]
+
+
+def read_words(value: str | None, flag: str) -> list[str]:
+    """The words of `--bad_words` or `--force_words`.
+
+    Args:
+        value: Words joined by |, or the name of a file with one a line; None = no words.
+        flag: Its name, for messages.
+
+    Raises:
+        ValueError: A word is empty, or the file holds none or is not UTF-8.
+    """
+    if value is None:
+        return []
+    path = Path(value)
+    if "|" not in value and os.path.isfile(value):
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except UnicodeDecodeError as fault:
+            raise ValueError(f"--{flag}: {path} is not UTF-8 text; save it as such") from fault
+        words = [line.strip() for line in lines if line.strip()]
+        if not words:
+            raise ValueError(f"--{flag}: {path} holds no words; give one a line")
+        return words
+    words = [word.strip() for word in value.split("|")]
+    if not all(words):
+        raise ValueError(f"--{flag} {value!r} has an empty word: take out the | too many")
+    return words
+
+
+def forbidden_sequences(words: Sequence[str], codec: TextCodec) -> Sequences:
+    """Token sequences that write the words, at the beginning of a text and after a space.
+
+    Raises:
+        ValueError: A word is, or holds, nothing that the tokenizer knows.
+    """
+    forms = [form for word in words for form in (word, f" {word}")]
+    return _distinct(forms, codec, "bad_words")
+
+
+def wanted_phrases(words: Sequence[str], codec: TextCodec, flag: str = "force_words") -> Sequences:
+    """Token sequences that write the words after a space.
+
+    Raises:
+        ValueError: A word is, or holds, nothing that the tokenizer knows.
+    """
+    return _distinct([f" {word}" for word in words], codec, flag)
+
+
+def holds(ids: Sequence[int], part: Sequence[int]) -> bool:
+    """Whether the tokens of `part` stand next to each other in `ids`."""
+    size = len(part)
+    return any(tuple(ids[at : at + size]) == tuple(part) for at in range(len(ids) - size + 1))
+
+
+def _distinct(texts: list[str], codec: TextCodec, flag: str) -> Sequences:
+    unknown, special = codec.tokenizer.unk_token_id, codec.special
+    reserved = {special.cls, special.sep, special.pad, special.mask}
+    sequences: dict[tuple[int, ...], None] = {}
+    for text, ids in zip(texts, codec.encode(texts), strict=True):
+        if not ids or unknown in ids:
+            raise ValueError(
+                f"--{flag}: the tokenizer cannot write {text.strip()!r}; spell it with characters "
+                "of its vocabulary or leave it out"
+            )
+        if reserved.intersection(ids):
+            raise ValueError(f"--{flag}: {text.strip()!r} is a special token, not a word")
+        sequences[tuple(ids)] = None
+    return tuple(sequences)

@@ -1,0 +1,204 @@
+"""The recipes of the published benchmarks: their plans, and what a plan must not do.
+
+Each plan (`--dry-run`) is printed as commands; every one must be one that our own parsers take. The
+whole way with a tiny model is `--smoke`, one of which runs in `tests/cli/test_recipe_smoke.py`.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from s2s_ft.cli import parse
+from s2s_ft.data.prepare.options import PrepareOptions, TaskName, with_name_flag
+from s2s_ft.data.prepare.tasks import TASKS
+from s2s_ft.evaluation.options import EvaluationOptions
+from s2s_ft.options import DecodeOptions, TrainOptions
+
+REPOSITORY = Path(__file__).parents[2]
+RECIPES = (
+    "cnndm",
+    "xsum",
+    "gigaword",
+    "squad_qg",
+    "xglue_ntg",
+    "xglue_qg",
+    "multilingual_debsum",
+)
+OPTIONS_OF = {
+    "s2s_ft.data.prepare": PrepareOptions,
+    "run_seq2seq.py": TrainOptions,
+    "decode_seq2seq.py": DecodeOptions,
+    "s2s_ft.evaluation": EvaluationOptions,
+}
+CHOSEN_BY_USERS = {
+    "BACKBONE",
+    "FIX_WORD_EMBEDDING",
+    "GPUS",
+    "LANGUAGES",
+    "METHOD",
+    "MODEL",
+    "PER_DEVICE",
+    "RESULTS",
+    "SEED",
+    "SPLIT",
+    "TRAIN_LANGUAGES",
+}
+
+
+def run_recipe(name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {key: value for key, value in os.environ.items() if key not in CHOSEN_BY_USERS}
+    return subprocess.run(
+        ["bash", str(REPOSITORY / "scripts" / f"{name}.sh"), *arguments],
+        env={"GPUS": "0", **kept, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def plan(name: str, *arguments: str, **environment: str) -> list[list[str]]:
+    """The commands of a plan, as words."""
+    done = run_recipe(name, "--dry-run", *arguments, **environment)
+    assert done.returncode == 0, done.stderr
+    return [shlex.split(line) for line in done.stdout.splitlines()]
+
+
+def parsed(command: list[str]) -> tuple[str, object] | None:
+    """The program of a command and its options; None where it is none of ours."""
+    for place, word in enumerate(command):
+        if options_class := OPTIONS_OF.get(word):
+            arguments = with_name_flag(command[place + 1 :])
+            return word, parse(options_class, arguments, word, "")
+    return None
+
+
+def of(program: str, commands: list[list[str]]) -> list[object]:
+    found = [each for each in map(parsed, commands) if each is not None]
+    return [options for name, options in found if name == program]
+
+
+def backbones() -> list[str]:
+    done = run_recipe("xsum", "--help")
+    listed = done.stdout.split("Backbones:\n")[1].split("\n\n")[0]
+    return listed.split()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_command_of_a_plan_parses(name: str, tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    commands = plan(name, "--output", str(output))
+    programs = [each[0] for each in map(parsed, commands) if each is not None]
+    assert programs[:2] == ["s2s_ft.data.prepare", "run_seq2seq.py"]
+    assert programs[2:] == ["decode_seq2seq.py", "s2s_ft.evaluation"] * (len(programs[2:]) // 2)
+    assert len(programs) >= 6
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_smoke_plan_asks_for_nothing_but_the_repository(name: str, tmp_path: Path) -> None:
+    commands = plan(name, "--smoke", "--output", str(tmp_path / "output"))
+    (data,) = of("s2s_ft.data.prepare", commands)
+    assert isinstance(data, PrepareOptions)
+    assert data.from_files is not None
+    assert (REPOSITORY / data.from_files).is_dir()
+    (training,) = of("run_seq2seq.py", commands)
+    assert isinstance(training, TrainOptions)
+    assert training.model.model_name_or_path.startswith(str(tmp_path))
+    assert training.runtime.no_cuda
+
+
+@pytest.mark.parametrize("name", ["cnndm", "xsum", "squad_qg", "xglue_qg"])
+def test_every_backbone_has_settings(name: str, tmp_path: Path) -> None:
+    for backbone in backbones():
+        commands = plan(name, "--output", str(tmp_path), BACKBONE=backbone, MODEL="somewhere")
+        (training,) = of("run_seq2seq.py", commands)
+        assert isinstance(training, TrainOptions)
+        assert training.model.model_name_or_path == "somewhere"
+
+
+def test_published_settings_of_xsum(tmp_path: Path) -> None:
+    arguments = ("--output", str(tmp_path), "--backbone", "unilm1.2-base-uncased")
+    commands = plan("xsum", *arguments, MODEL="here")
+    (training,) = of("run_seq2seq.py", commands)
+    decoding = of("decode_seq2seq.py", commands)[-1]
+    assert isinstance(training, TrainOptions)
+    assert isinstance(decoding, DecodeOptions)
+    optimization = training.optimization
+    assert (optimization.learning_rate, optimization.global_batch_size) == (7e-5, 64)
+    assert (optimization.num_warmup_steps, optimization.num_training_steps) == (500, 32_000)
+    assert (training.data.max_source_seq_length, training.data.max_target_seq_length) == (464, 48)
+    assert (decoding.search.beam_size, decoding.search.length_penalty) == (5, 0)
+    assert decoding.search.forbid_duplicate_ngrams
+    assert decoding.data.max_seq_length == 512
+
+
+def test_an_unpublished_place_must_be_named(tmp_path: Path) -> None:
+    done = run_recipe(
+        "xsum", "--dry-run", "--output", str(tmp_path), BACKBONE="unilm2-base-uncased"
+    )
+    assert done.returncode == 2
+    assert "MODEL=DIR" in done.stderr
+
+
+def test_many_gpus_go_through_torchrun(tmp_path: Path) -> None:
+    commands = plan("xsum", "--output", str(tmp_path), GPUS="4")
+    training = next(command for command in commands if "run_seq2seq.py" in command)
+    assert training[1:5] == ["-m", "torch.distributed.run", "--nproc-per-node", "4"]
+    assert "--bf16" in training
+
+
+def test_splits_of_question_generation_do_not_meet(tmp_path: Path) -> None:
+    folders = {}
+    for split in ("du", "zhao"):
+        commands = plan("squad_qg", "--output", str(tmp_path), SPLIT=split)
+        (data,) = of("s2s_ft.data.prepare", commands)
+        (training,) = of("run_seq2seq.py", commands)
+        assert isinstance(data, PrepareOptions)
+        assert isinstance(training, TrainOptions)
+        assert data.name == f"squad_qg_{split}"
+        folders[split] = {data.output_dir, training.checkpoint.output_dir}
+    assert not folders["du"] & folders["zhao"]
+
+
+def test_separator_follows_the_tokenizer(tmp_path: Path) -> None:
+    commands = plan("squad_qg", "--output", str(tmp_path), BACKBONE="roberta-base")
+    (data,) = of("s2s_ft.data.prepare", commands)
+    assert isinstance(data, PrepareOptions)
+    assert data.answer_separator == "</s>"
+
+
+def test_zero_shot_trains_on_one_language(tmp_path: Path) -> None:
+    arguments = ("--output", str(tmp_path))
+    commands = plan("multilingual_debsum", *arguments, TRAIN_LANGUAGES="en", FIX_WORD_EMBEDDING="1")
+    (joined,) = [command for command in commands if command[0] == "cat"]
+    assert [Path(word).parent.name for word in joined[1:-1]] == ["en"]
+    (training,) = of("run_seq2seq.py", commands)
+    assert isinstance(training, TrainOptions)
+    assert training.model.fix_word_embedding
+    assert len(of("decode_seq2seq.py", commands)) == 22
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--quick"], ["--backbone"], ["--backbone", "gpt2"]], ids=" ".join
+)
+def test_wrong_arguments_are_one_line(arguments: list[str]) -> None:
+    done = run_recipe("xsum", *arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_bash_can_read_the_stages() -> None:
+    subprocess.run(
+        ["bash", "-n", str(REPOSITORY / "scripts" / "recipes" / "stages.sh")], check=True
+    )
+
+
+def test_names_agree() -> None:
+    assert set(TASKS) == set(TaskName.__args__)  # type: ignore[attr-defined]
+    text = (REPOSITORY / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    assert all(re.search(rf"\b{name}\b", text) for name in (*TASKS, *RECIPES))

@@ -1,0 +1,145 @@
+"""The Python interface: a loaded checkpoint, its options, and what it gives."""
+
+import math
+import threading
+from dataclasses import replace
+
+import pytest
+
+import s2s_ft
+from s2s_ft.decode.generator import Generator, Output
+from s2s_ft.model.pretrained import load_finetuned, save
+from s2s_ft.text import TextCodec
+
+SOURCES = ["a free game for linux", "", "the gnu data tools", "python modules in debian"]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tiny_checkpoint, tmp_path_factory):
+    path = tmp_path_factory.mktemp("trained")
+    model = load_finetuned(str(tiny_checkpoint("bert")))
+    model.settings = replace(
+        model.settings, method="pseudo_mask", max_source_length=20, max_target_length=8
+    )
+    save(model, TextCodec.load(tiny_checkpoint("bert")), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def generator(checkpoint):
+    return Generator.from_pretrained(checkpoint, device="cpu")
+
+
+def test_the_package_offers_it():
+    assert s2s_ft.Generator is Generator
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = s2s_ft.nothing
+
+
+def test_the_best_text_for_each_source(generator):
+    texts = generator(SOURCES, num_beams=3)
+    assert len(texts) == 4
+    assert [bool(text) for text in texts] == [True, False, True, True]
+    assert texts == [generator([source], num_beams=3)[0] for source in SOURCES]
+    assert generator([]) == []
+
+
+def test_outputs_have_scores_and_tokens(generator):
+    found = generator.generate(SOURCES, num_beams=4, num_return_sequences=2, max_new_tokens=5)
+    assert found[1] == [Output("")]
+    for outputs in (found[0], *found[2:]):
+        first, second = outputs
+        assert first.score >= second.score
+        for output in outputs:
+            assert math.isclose(
+                output.log_probability, sum(output.token_log_probabilities), rel_tol=1e-4
+            )
+            assert len(output.tokens) == len(output.token_log_probabilities) <= 5
+            assert output.finished == (output.tokens[-1] == "[SEP]")
+
+
+def test_options_reach_the_search(generator):
+    plain = generator.generate(SOURCES[:1], num_beams=2)[0][0]
+    assert len(generator.generate(SOURCES[:1], max_new_tokens=3)[0][0].tokens) <= 3
+    (forced,) = generator(SOURCES[:1], num_beams=4, force_words=["server"])
+    assert "server" in forced
+    word = plain.tokens[0]
+    assert word not in generator(SOURCES[:1], bad_words=[word])[0].split()
+    (begun,) = generator.generate(SOURCES[:1], prefixes=["the code"])[0]
+    assert begun.text.startswith("the code ")
+    (held,) = generator.generate(SOURCES[:1], num_beams=4, phrases=[["perl modules"]])[0]
+    assert "perl modules" in held.text
+    drawn = [generator(SOURCES, do_sample=True, seed=seed) for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert generator([SOURCES[0].split()]) == generator(SOURCES[:1])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"beams": 3}, "beams is no option: know "),
+        ({"num_beams": 0}, "num_beams is 0"),
+        ({"num_beams": "3"}, "num_beams: expected a whole number, found '3'"),
+        ({"num_beams": 2, "num_return_sequences": 3}, "num_return_sequences 3 is more than num_b"),
+        ({"max_new_tokens": 500}, "leaves no room for a source"),
+        ({"temperature": 2.0, "do_sample": False}, "temperature 2.0 needs"),
+        ({"force_words": ["zzz"]}, "force_words: the tokenizer cannot write 'zzz'"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"prefixes": ["a"]}, "prefixes has 1 entries for 4 sources"),
+    ],
+)
+def test_a_mistake_is_named_as_it_was_made(generator, options, message):
+    with pytest.raises(ValueError, match=message):
+        generator.generate(SOURCES, **options)
+
+
+def test_what_is_no_list_of_texts_is_refused(generator):
+    with pytest.raises(ValueError, match="sources is one text"):
+        generator("a text")
+    with pytest.raises(ValueError, match="source 1 is a NoneType"):
+        generator(["a", None])
+
+
+def test_the_checkpoints_defaults_hold_unless_an_option_is_given(checkpoint, generator, tmp_path):
+    import shutil
+
+    folder = tmp_path / "with_defaults"
+    shutil.copytree(checkpoint, folder)
+    (folder / "generation_config.json").write_text('{"num_beams": 3, "max_new_tokens": 4}')
+    other = Generator.from_pretrained(folder, device="cpu")
+    assert other(SOURCES) == generator(SOURCES, num_beams=3, max_new_tokens=4)
+    assert other(SOURCES, num_beams=1) == generator(SOURCES, max_new_tokens=4)
+
+
+def test_calls_of_several_threads_take_turns(generator):
+    expected = generator(SOURCES, num_beams=2)
+    found = []
+    threads = [
+        threading.Thread(target=lambda: found.append(generator(SOURCES, num_beams=2)))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [expected] * 4
+
+
+def test_eight_bit_integers(checkpoint):
+    generator = Generator.from_pretrained(checkpoint, device="cpu", int8=True)
+    assert len(generator(SOURCES)) == 4
+    with pytest.raises(ValueError, match="--fp16 needs a CUDA device"):
+        Generator.from_pretrained(checkpoint, device="cpu", fp16=True)
+    with pytest.raises(ValueError, match="--bf16 and --int8 exclude"):
+        Generator.from_pretrained(checkpoint, bf16=True, int8=True)
+
+
+def test_a_listed_word_is_never_the_name_of_a_file(generator, tmp_path):
+    secret = tmp_path / "words"
+    secret.write_text("linux\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="the tokenizer cannot write"):
+        generator(SOURCES[:1], force_words=[str(secret)])
+    with pytest.raises(ValueError, match="is no word; give strings without"):
+        generator(SOURCES[:1], bad_words=["a|b"])
+    with pytest.raises(ValueError, match="the tokenizer cannot write"):
+        generator(SOURCES[:1], force_words="z" * 5000)
