@@ -1,0 +1,68 @@
+"""The one thread that touches the model, called from an event loop.
+
+Notable: it is a daemon, so that a model that hangs keeps nobody from ending the process; see
+`run.py` for how the process ends then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+_Task = tuple[Callable[[], Any], "asyncio.Future[Any]"]
+
+
+class ModelThread:
+    """Runs functions one after another on a thread of its own."""
+
+    def __init__(self) -> None:
+        """Start the thread."""
+        self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="model", daemon=True)
+        self._thread.start()
+
+    async def call(self, function: Callable[[], Result]) -> Result:
+        """Run `function` on the thread, after what was given before.
+
+        Whoever waits may be cancelled; a function that has begun ends all the same.
+
+        Raises:
+            Whatever the function raises.
+        """
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._tasks.put((function, future))
+        return await future
+
+    def stop(self, timeout: float) -> bool:
+        """Let the thread end after what it has been given.
+
+        Returns:
+            Whether it has ended within `timeout` seconds.
+        """
+        self._tasks.put(None)
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _work(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            function, future = task
+            deliver = _outcome(function, future)
+            with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody waits
+                future.get_loop().call_soon_threadsafe(deliver)
+            del task, function, future, deliver  # nothing is held while there is nothing to do
+
+
+def _outcome(function: Callable[[], Result], future: asyncio.Future[Result]) -> Callable[[], None]:
+    """Run a function; what is returned tells the future of it."""
+    try:
+        result = function()
+    except BaseException as fault:  # whoever waits deals with it
+        raised = fault
+        return lambda: None if future.done() else future.set_exception(raised)
+    return lambda: None if future.done() else future.set_result(result)
