@@ -23,7 +23,13 @@ else:
 
 REPOSITORY = Path(__file__).parents[2]
 SAMPLE = REPOSITORY / "examples" / "debsum"
-EXTRAS = {"peft", "wandb"}
+EXTRAS = {
+    "peft": {"peft"},
+    "wandb": {"wandb"},
+    "onnx": {"onnx", "onnxruntime", "onnxscript"},
+    "serve": {"fastapi", "pydantic", "uvicorn"},
+}
+BROUGHT_BY_SERVE = EXTRAS["serve"] | {"h11", "starlette"}  # uvicorn and fastapi consist of these
 NAME_OF_IMPORT = {"yaml": "pyyaml"}  # where a distribution is called otherwise than its package
 
 
@@ -81,25 +87,29 @@ def extras() -> dict[str, list[Requirement]]:
 
 
 def test_everything_imported_is_required() -> None:
-    """Always, or, where a function imports it, by the extra of its name."""
+    """Always, or, where a function imports it, by the extra of its name; the server by its own."""
     files = [*(REPOSITORY / "s2s_ft").rglob("*.py"), *REPOSITORY.glob("*_seq2seq.py")]
+    of_the_server = [path for path in files if "serve" in path.parts]
     required = {canonicalize_name(each.name) for each in requirement_lines("requirements.txt")}
-    at_once = set().union(*(imported_packages(path, top_level=True) for path in files))
+    others = [path for path in files if path not in of_the_server]
+    at_once = set().union(*(imported_packages(path, top_level=True) for path in others))
     assert distributions(at_once) <= required
-    imported = set().union(*map(imported_packages, files))
-    assert distributions(imported) - required <= EXTRAS
+    imported = set().union(*map(imported_packages, others))
+    assert distributions(imported) - required <= set().union(*EXTRAS.values())
+    served = set().union(*map(imported_packages, of_the_server))
+    assert distributions(served) - required <= BROUGHT_BY_SERVE
 
 
 def test_extras_bring_what_they_are_named_after() -> None:
     assert extras().keys() == {*EXTRAS, "dev"}
-    for name in EXTRAS:
-        (requirement,) = extras()[name]
-        assert requirement.name == name
-        assert any(each.operator == ">=" for each in requirement.specifier), requirement
+    for name, packages in EXTRAS.items():
+        assert {requirement.name for requirement in extras()[name]} == packages
+        for requirement in extras()[name]:
+            assert any(each.operator == ">=" for each in requirement.specifier), requirement
     # What the tests use of them; none brings a torch of its own choice.
-    (peft,) = [each for each in extras()["dev"] if each.name == "peft"]
-    assert [peft] == extras()["peft"]
-    assert peft.specifier.contains(metadata.version("peft"))
+    for requirement in [*extras()["peft"], *extras()["serve"], *extras()["onnx"]]:
+        assert requirement in extras()["dev"]
+        assert requirement.specifier.contains(metadata.version(requirement.name))
 
 
 def test_the_other_apex_is_never_installed() -> None:
@@ -110,7 +120,21 @@ def test_the_other_apex_is_never_installed() -> None:
         )
 
 
-@pytest.mark.parametrize("command", ["s2s-train", "s2s-decode", "s2s-evaluate", "s2s-rescore"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "s2s-train",
+        "s2s-decode",
+        "s2s-evaluate",
+        "s2s-rescore",
+        "s2s-serve",
+        "s2s-convert",
+        "s2s-trim",
+        "s2s-average",
+        "s2s-export",
+        "s2s-push",
+    ],
+)
 def test_console_scripts_lead_to_functions(command: str) -> None:
     module, _, function = project()["project"]["scripts"][command].partition(":")
     assert callable(getattr(importlib.import_module(module), function))
