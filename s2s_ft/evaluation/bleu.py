@@ -10,14 +10,17 @@ Letters: N examples, R resamples, S statistics of an example.
 
 import re
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sacrebleu.metrics.base import Metric
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
 from s2s_ft.cli import EnvironmentFault
-from s2s_ft.evaluation.bootstrap import Estimate, percentile_interval, resampled_totals
+from s2s_ft.evaluation.measures import Measure
 from s2s_ft.evaluation.options import ScoringOptions
 from s2s_ft.evaluation.scores import Score
 from s2s_ft.evaluation.sentences import plain_lines
@@ -50,7 +53,18 @@ def bleu_tokenizer_for(references: Sequence[str]) -> str:
 def score_bleu_and_chrf(
     predictions: Sequence[str], references: Sequence[str], scoring: ScoringOptions
 ) -> tuple[Score, Score]:
-    """Corpus BLEU and chrF with intervals and signatures.
+    """Corpus BLEU and chrF with intervals and signatures; see `measure_bleu_and_chrf`."""
+    bleu, chrf = (
+        measure.score(num_bootstrap=scoring.num_bootstrap, seed=scoring.seed)
+        for measure in measure_bleu_and_chrf(predictions, references, scoring)
+    )
+    return bleu, chrf
+
+
+def measure_bleu_and_chrf(
+    predictions: Sequence[str], references: Sequence[str], scoring: ScoringOptions
+) -> tuple[Measure, Measure]:
+    """Count the matches of BLEU and chrF in each example.
 
     Args:
         predictions: N texts.
@@ -62,11 +76,10 @@ def score_bleu_and_chrf(
     """
     hypotheses = [plain_lines(text).replace("\n", " ") for text in predictions]
     targets = [plain_lines(text).replace("\n", " ") for text in references]
-    bleu = _bleu(scoring, targets)
     chrf = CHRF(lowercase=scoring.lowercase)
     return (
-        Score("bleu", "BLEU", *_estimate(bleu, hypotheses, targets, scoring)),
-        Score("chrf", "chrF2", *_estimate(chrf, hypotheses, targets, scoring)),
+        sacrebleu_measure("bleu", "BLEU", _bleu(scoring, targets), hypotheses, [targets], scoring),
+        sacrebleu_measure("chrf", "chrF2", chrf, hypotheses, [targets], scoring),
     )
 
 
@@ -84,19 +97,36 @@ def _bleu(scoring: ScoringOptions, references: Sequence[str]) -> BLEU:
         ) from error
 
 
-def _estimate(
-    metric: Metric, hypotheses: list[str], references: list[str], scoring: ScoringOptions
-) -> tuple[Estimate, str]:
+def sacrebleu_measure(
+    key: str,
+    title: str,
+    metric: Metric,
+    hypotheses: Sequence[str],
+    references: Sequence[Sequence[Any]],
+    scoring: ScoringOptions,
+) -> Measure:
+    """A measure of one of sacrebleu's metrics.
+
+    Args:
+        key: Name in the JSON file.
+        title: Name in the table.
+        metric: sacrebleu's metric, with its settings.
+        hypotheses: N texts.
+        references: Streams of N texts; None where an example has fewer references.
+        scoring: Number and seed of the resamples, for the signature.
+    """
     # sacrebleu has no public way to the statistics; its own significance tests take this one.
-    statistics = metric._extract_corpus_statistics(hypotheses, [references])
-    value = metric._aggregate_and_compute(statistics).score
-    totals = resampled_totals(
-        np.asarray(statistics, dtype=np.float64),
-        num_bootstrap=scoring.num_bootstrap,
-        seed=scoring.seed,
-    )
-    samples = [metric._compute_score_from_stats(row).score for row in totals.astype(int).tolist()]
+    statistics = metric._extract_corpus_statistics(hypotheses, references)
     # The signature tells of the resampling where these two are set.
     metric.n_bootstrap, metric.seed = scoring.num_bootstrap, str(scoring.seed)
-    low, high = percentile_interval(np.asarray(samples))
-    return Estimate(float(value), low, high), metric.get_signature().format()
+    signature = metric.get_signature().format()
+    counts = np.asarray(statistics, dtype=np.float64)
+    return Measure(key, title, signature, counts, partial(_corpus_scores, metric))
+
+
+def _corpus_scores(
+    metric: Metric, totals: NDArray[np.float64], _num_examples: int
+) -> NDArray[np.float64]:
+    """sacrebleu's score of each row of [R, S] sums, as [R, 1]."""
+    rows = totals.astype(int).tolist()
+    return np.asarray([[metric._compute_score_from_stats(row).score] for row in rows])

@@ -58,21 +58,3 @@ def percentile_interval(samples: NDArray[np.float64]) -> tuple[float, float]:
     tail = (100.0 - CONFIDENCE) / 2
     low, high = np.percentile(samples, [tail, 100.0 - tail])
     return float(low), float(high)
-
-
-def estimate_means(values: NDArray[np.float64], *, num_bootstrap: int, seed: int) -> list[Estimate]:
-    """Estimate the mean of each column of per-example scores.
-
-    Args:
-        values: [N, S] float64, scores of each example from 0 to 1.
-        num_bootstrap: Number of resamples.
-        seed: Seed of the generator that draws the examples.
-
-    Returns:
-        S estimates, times 100.
-    """
-    means = resampled_totals(values, num_bootstrap=num_bootstrap, seed=seed) * (100 / len(values))
-    return [
-        Estimate(float(column.mean()) * 100, *percentile_interval(samples))
-        for column, samples in zip(values.T, means.T, strict=True)
-    ]

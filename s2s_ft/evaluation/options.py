@@ -8,6 +8,10 @@ from s2s_ft.options.checks import at_least, not_empty
 
 RougeTokenizer = Literal["unicode", "default"]
 BleuTokenizer = Literal["auto", "13a", "intl", "zh", "char", "none", "ja-mecab", "ko-mecab"]
+ProtocolName = Literal["plain", "cnndm", "xsum", "gigaword", "qg", "xglue_ntg", "xglue_qg"]
+Sentences = Literal["rules", "lines", "one"]
+Brackets = Literal["off", "round", "all"]
+Switch = Literal["on", "off"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +83,105 @@ class ScoringOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProtocolOptions:
+    """The protocol of a benchmark, and its switches one by one."""
+
+    protocol: ProtocolName = field(
+        default="plain",
+        metadata=flag(
+            "Score as a benchmark's papers do: cnndm, xsum, gigaword (ROUGE after their clean-up), "
+            "qg (BLEU-4, METEOR and ROUGE-L, references grouped by source sentence), xglue_ntg, "
+            "xglue_qg (lower-cased BLEU). plain scores texts as they are."
+        ),
+    )
+    sentences: Sentences | None = field(
+        default=None,
+        metadata=flag(
+            "Where sentences end for ROUGE-Lsum: lines (newline or [X_SEP]), rules (lines, or "
+            "punctuation where there is one line only) or one (nowhere); default: the protocol's."
+        ),
+    )
+    rejoin_tokens: Switch | None = field(
+        default=None,
+        metadata=flag(
+            "Put together what WordPiece took apart, such as 3 . 5 and do n ' t; default: the "
+            "protocol's."
+        ),
+    )
+    brackets: Brackets | None = field(
+        default=None,
+        metadata=flag(
+            "Write round or all brackets as the Penn Treebank's -LRB- -RRB-, in predictions and "
+            "references; default: the protocol's."
+        ),
+    )
+    drop_short: int | None = field(
+        default=None,
+        metadata=flag(
+            "Drop sentences of predictions with at most this many words (0 = none); default: 4 "
+            "for cnndm, else 0."
+        ),
+    )
+    duplicate_rate: float | None = field(
+        default=None,
+        metadata=flag(
+            "Drop a predicted sentence if more than this share of its different words stood in "
+            "those before it (1 = never); default: 0.7 for cnndm, else 1."
+        ),
+    )
+    trunc_len: int | None = field(
+        default=None,
+        metadata=flag(
+            "Cut predictions after this many words (0 = never); default: 160 for cnndm, else 0."
+        ),
+    )
+    group_key: str | None = field(
+        default=None,
+        metadata=flag(
+            "qg: key of the sentence that a question is asked of, in the file of the sources; "
+            "default: --source_key."
+        ),
+    )
+    every_prediction: bool = field(
+        default=False,
+        metadata=flag(
+            "qg: score every prediction, not only the last one of each source sentence as the "
+            "published scripts do."
+        ),
+    )
+    meteor_jar: str | None = field(
+        default=None,
+        metadata=flag(
+            "qg: meteor-1.5.jar, run with Java for METEOR as published; without it the stages "
+            "exact, stem and, where nltk has WordNet's data, synonym are computed here."
+        ),
+    )
+    languages: str | None = field(
+        default=None,
+        metadata=flag(
+            "Languages to score and average, such as en,de,fr; --pred and --gold (and --compare) "
+            "then name one file a language with {lang} in its place."
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        at_least(0, drop_short=self.drop_short, trunc_len=self.trunc_len)
+        at_least(0, duplicate_rate=self.duplicate_rate)
+        not_empty(group_key=self.group_key, meteor_jar=self.meteor_jar, languages=self.languages)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ComparisonOptions:
     """What is shown beside the scores."""
 
+    compare: str | None = field(
+        default=None,
+        metadata=flag(
+            "Predictions of another system for the same rows: print the difference of every score "
+            "with its 95 % interval and p-value from a paired bootstrap."
+        ),
+    )
     baselines: bool = field(
         default=False,
         metadata=flag(
@@ -111,6 +211,7 @@ class ComparisonOptions:
 
     def __post_init__(self) -> None:
         """Check the values."""
+        not_empty(compare=self.compare)
         not_empty(source_file=self.source_file, source_key=self.source_key, dev_file=self.dev_file)
         at_least(0, examples=self.examples)
         if self.dev_file is not None and not self.baselines:
@@ -125,4 +226,5 @@ class EvaluationOptions:
 
     files: InputOptions
     scoring: ScoringOptions
+    protocol: ProtocolOptions
     comparison: ComparisonOptions

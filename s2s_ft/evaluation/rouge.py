@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from s2s_ft.evaluation.bootstrap import estimate_means
+from s2s_ft.evaluation.measures import Measure, means
 from s2s_ft.evaluation.options import RougeTokenizer, ScoringOptions
 from s2s_ft.evaluation.scores import Score
-from s2s_ft.evaluation.sentences import split_sentences
+from s2s_ft.evaluation.sentences import plain_lines, split_sentences
 from s2s_ft.evaluation.words import UnicodeTokenizer
 
 TITLES = {
@@ -53,6 +53,7 @@ def rouge_scores(
     *,
     stem: bool = True,
     tokenizer: RougeTokenizer = "unicode",
+    lines_only: bool = False,
 ) -> dict[str, NDArray[np.float64]]:
     """Score each prediction against its reference.
 
@@ -61,6 +62,7 @@ def rouge_scores(
         references: N texts, in the same order.
         stem: Compare the stems of English words.
         tokenizer: ``unicode`` for any script, ``default`` for rouge-score's own.
+        lines_only: Sentences for ROUGE-Lsum are the lines as they are, a single one included.
 
     Returns:
         For each of rouge1, rouge2, rougeL and rougeLsum: the F1 under that name, and under the
@@ -75,11 +77,12 @@ def rouge_scores(
 
     scorer = rouge_scorer.RougeScorer(list(TITLES), tokenizer=load_tokenizer(tokenizer, stem=stem))
     rows = np.zeros((len(TITLES), 3, len(references)))
+    split = plain_lines if lines_only else _one_sentence_a_line
     pairs = zip(predictions, references, strict=True)
     # The bar shows only where long texts take their time.
     bar = tqdm(pairs, "ROUGE", len(references), leave=False, disable=None, delay=2)
     for index, (prediction, reference) in enumerate(bar):
-        scores = scorer.score(_one_sentence_a_line(reference), _one_sentence_a_line(prediction))
+        scores = scorer.score(split(reference), split(prediction))
         rows[:, :, index] = [
             (scores[name].fmeasure, scores[name].precision, scores[name].recall) for name in TITLES
         ]
@@ -95,29 +98,42 @@ def score_rouge(
     predictions: Sequence[str], references: Sequence[str], scoring: ScoringOptions
 ) -> tuple[Score, ...]:
     """Mean ROUGE scores with intervals and signatures; see `rouge_scores` for the texts."""
-    each = rouge_scores(
-        predictions, references, stem=not scoring.no_stemmer, tokenizer=scoring.tokenizer
-    )
-    estimates = estimate_means(
-        np.stack(list(each.values()), axis=1),
-        num_bootstrap=scoring.num_bootstrap,
-        seed=scoring.seed,
-    )
-    named = dict(zip(each, estimates, strict=True))
     return tuple(
-        Score(
+        measure.score(num_bootstrap=scoring.num_bootstrap, seed=scoring.seed)
+        for measure in measure_rouge(predictions, references, scoring)
+    )
+
+
+def measure_rouge(
+    predictions: Sequence[str],
+    references: Sequence[str],
+    scoring: ScoringOptions,
+    *,
+    lines_only: bool = False,
+) -> tuple[Measure, ...]:
+    """ROUGE-1, -2, -L and -Lsum of each example, F1, precision and recall; see `rouge_scores`."""
+    each = rouge_scores(
+        predictions,
+        references,
+        stem=not scoring.no_stemmer,
+        tokenizer=scoring.tokenizer,
+        lines_only=lines_only,
+    )
+    return tuple(
+        Measure(
             key=name,
             title=title,
-            estimate=named[name],
-            signature=signature(name, scoring),
-            precision=named[f"{name}_precision"],
-            recall=named[f"{name}_recall"],
+            signature=signature(name, scoring, lines_only=lines_only),
+            statistics=np.stack(
+                [each[name], each[f"{name}_precision"], each[f"{name}_recall"]], axis=1
+            ),
+            combine=means,
         )
         for name, title in TITLES.items()
     )
 
 
-def signature(name: str, scoring: ScoringOptions) -> str:
+def signature(name: str, scoring: ScoringOptions, *, lines_only: bool = False) -> str:
     """What one must know to compute a ROUGE score again, such as ``rougeL|nrefs:1|stem:yes|…``."""
     parts = [
         name,
@@ -128,7 +144,7 @@ def signature(name: str, scoring: ScoringOptions) -> str:
         f"tok:{'unicode' if scoring.tokenizer == 'unicode' else 'rouge-score'}",
     ]
     if name == "rougeLsum":
-        parts.append("split:lines-else-rules")
+        parts.append("split:lines" if lines_only else "split:lines-else-rules")
     return "|".join([*parts, f"version:rouge-score-{version('rouge-score')}"])
 
 

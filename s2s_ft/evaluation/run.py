@@ -3,26 +3,33 @@
 `evaluate` is the same without files, for use from Python.
 """
 
-import json
 import logging
-import os
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from s2s_ft.cli import EnvironmentFault, parse
+from s2s_ft.cli import parse
+from s2s_ft.evaluation import languages, significance
 from s2s_ft.evaluation.bootstrap import CONFIDENCE
-from s2s_ft.evaluation.inputs import has_key, read_predictions, read_texts
-from s2s_ft.evaluation.options import EvaluationOptions, ScoringOptions
+from s2s_ft.evaluation.files import (
+    for_language,
+    read_other,
+    read_sources,
+    read_test_set,
+    write_scores,
+)
+from s2s_ft.evaluation.inputs import read_texts
+from s2s_ft.evaluation.options import EvaluationOptions, ProtocolOptions, ScoringOptions
 from s2s_ft.evaluation.scores import Report
 from s2s_ft.evaluation.sentences import plain_lines
+from s2s_ft.evaluation.significance import Difference, comparison_table
 from s2s_ft.evaluation.table import example_rows, score_table, summary
-from s2s_ft.evaluation.words import split_words
+from s2s_ft.evaluation.testset import TestSet
 
 logger = logging.getLogger(__name__)
 
 DESCRIPTION = "Score generated texts against references: ROUGE, BLEU and chrF with intervals."
 GENERATED = "generated"
+AVERAGE = "average"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,34 +47,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             be written.
     """
     options = parse(EvaluationOptions, argv, "python -m s2s_ft.evaluation", DESCRIPTION)
-    predictions = read_predictions(options.files.pred)
-    references = read_texts(options.files.gold, (options.files.target_key,), flag="--gold")
-    _check_rows("--pred", options.files.pred, len(predictions), options, len(references))
-    sources = _read_sources(options, len(references))
-    _warn_of_case(predictions, references, options.scoring)
-    reports = {GENERATED: evaluate(predictions, references, options.scoring)}
-    if options.comparison.baselines:
-        assert sources is not None
-        for name, texts in _baselines(sources, options).items():
-            reports[name] = evaluate(texts, references, options.scoring)
-    print(summary(reports[GENERATED], num_bootstrap=options.scoring.num_bootstrap), end="\n\n")
-    print(score_table(reports))
-    if options.comparison.examples:
-        print()
-        print(example_rows(sources, predictions, references, count=options.comparison.examples))
-    output_file = Path(options.files.output_file or f"{options.files.pred}.scores.json")
-    try:
-        _write_json(_as_json(reports, options), output_file)
-    except OSError as error:
-        raise EnvironmentFault(
-            f"the scores cannot be written to {output_file} ({error.strerror}): give --output_file"
-        ) from error
-    logger.info("scores and their signatures are in %s", output_file)
+    content = _languages(options) if options.protocol.languages else _one_test_set(options)
+    logger.info("scores and their signatures are in %s", write_scores(content, options))
     return 0
 
 
 def evaluate(
-    predictions: Sequence[str], references: Sequence[str], scoring: ScoringOptions | None = None
+    predictions: Sequence[str],
+    references: Sequence[str],
+    scoring: ScoringOptions | None = None,
+    protocol: ProtocolOptions | None = None,
 ) -> Report:
     """Score predictions against references.
 
@@ -75,85 +64,116 @@ def evaluate(
         predictions: One text an example; an empty one scores 0.
         references: One text an example, in the same order.
         scoring: Tokenizers, stemming, case and resampling; None for the defaults.
+        protocol: Of a benchmark that needs no sources; None scores the texts as they are.
 
     Returns:
-        ROUGE-1, -2, -L, -Lsum, BLEU and chrF with intervals, and counts.
+        ROUGE-1, -2, -L, -Lsum, BLEU and chrF (or the protocol's scores) with intervals, and counts.
 
     Raises:
         ValueError: There are no examples, or not as many predictions as references.
         EnvironmentFault: The BLEU tokenizer asked for needs a package that is not installed.
     """
-    # Imported here because the libraries behind them take their time, and `--help` should not.
-    from s2s_ft.evaluation.bleu import score_bleu_and_chrf
-    from s2s_ft.evaluation.rouge import score_rouge
-
-    scoring = scoring or ScoringOptions()
     if not references:
         raise ValueError("there are no examples to score")
-    rouge = score_rouge(predictions, references, scoring)
-    return Report(
-        scores=(*rouge, *score_bleu_and_chrf(predictions, references, scoring)),
-        num_examples=len(references),
-        num_empty_predictions=sum(not plain_lines(text) for text in predictions),
-        num_empty_references=sum(not plain_lines(text) for text in references),
-        mean_prediction_words=_mean_words(predictions),
-        mean_reference_words=_mean_words(references),
-    )
+    test_set = TestSet(references, scoring or ScoringOptions(), protocol or ProtocolOptions())
+    return test_set.report(predictions, test_set.measures(predictions))
 
 
-def _mean_words(texts: Sequence[str]) -> float:
-    return sum(len(split_words(plain_lines(text))) for text in texts) / len(texts)
+def _one_test_set(options: EvaluationOptions) -> dict[str, Any]:
+    """Score, show and give back what is written."""
+    test_set, predictions = read_test_set(options)
+    sources = read_sources(options, len(predictions))
+    other = read_other(options, len(predictions))
+    _warn_of_case(predictions, test_set.references, options)
+    measures = test_set.measures(predictions)
+    reports = {GENERATED: test_set.report(predictions, measures)}
+    for name, texts in _baselines(sources, options).items():
+        reports[name] = test_set.report(texts, test_set.measures(texts))
+    _show(reports, options)
+    differences: list[Difference] = []
+    if other is not None:
+        scoring = options.scoring
+        differences = significance.compare(
+            measures,
+            test_set.measures(other),
+            num_bootstrap=scoring.num_bootstrap,
+            seed=scoring.seed,
+        )
+        _show_differences(differences, options)
+    if options.comparison.examples:
+        count = options.comparison.examples
+        print("\n" + example_rows(sources, predictions, test_set.references, count=count))
+    baselines = {name: r.as_json() for name, r in reports.items() if name != GENERATED}
+    return _content(options, reports[GENERATED], differences) | {"baselines": baselines}
+
+
+def _languages(options: EvaluationOptions) -> dict[str, Any]:
+    """The same for one test set a language, and their average."""
+    if options.comparison.baselines or options.comparison.examples:
+        raise ValueError("--languages: --baselines and --examples are for one language at a time")
+    if options.protocol.protocol == "qg":
+        raise ValueError("--languages: --protocol qg is for one language; xglue_qg is for several")
+    ours, theirs, reports = [], [], {}
+    references: list[str] = []
+    generated: list[str] = []
+    for language in languages.names(str(options.protocol.languages)):
+        own = for_language(options, language)
+        test_set, predictions = read_test_set(own)
+        other = read_other(own, len(predictions))
+        ours.append(test_set.measures(predictions))
+        reports[language] = test_set.report(predictions, ours[-1])
+        if other is not None:
+            theirs.append(test_set.measures(other))
+        references += test_set.references
+        generated += predictions
+    draw = {"num_bootstrap": options.scoring.num_bootstrap, "seed": options.scoring.seed}
+    together = TestSet(references, options.scoring, options.protocol)
+    average = together.counted(generated, languages.average_scores(ours, **draw))
+    _show({AVERAGE: average, **reports}, options)
+    differences = languages.average_differences(ours, theirs, **draw) if theirs else []
+    _show_differences(differences, options)
+    by_language = {name: report.as_json() for name, report in reports.items()}
+    return _content(options, average, differences) | {"languages": by_language}
+
+
+def _show(reports: Mapping[str, Report], options: EvaluationOptions) -> None:
+    first = next(iter(reports.values()))
+    print(summary(first, num_bootstrap=options.scoring.num_bootstrap), end="\n\n")
+    print(score_table(reports))
+
+
+def _show_differences(differences: Sequence[Difference], options: EvaluationOptions) -> None:
+    if differences:
+        print(f"\ncompared with {options.comparison.compare}, paired bootstrap:")
+        print(comparison_table(differences, (GENERATED, "other")))
 
 
 def _warn_of_case(
-    predictions: Sequence[str], references: Sequence[str], scoring: ScoringOptions
+    predictions: Sequence[str], references: Sequence[str], options: EvaluationOptions
 ) -> None:
     """An uncased model's texts can match no capital letter, which is easily overlooked."""
-    if not scoring.lowercase and _is_lower(predictions) and not _is_lower(references):
+    ignores_case = options.scoring.lowercase or options.protocol.protocol in ("qg", *_LOWERED)
+    if not ignores_case and _is_lower(predictions) and not _is_lower(references):
         logger.warning(
             "the predictions have no capital letters and the references do: BLEU and chrF "
             "compare case; --lowercase makes them ignore it"
         )
 
 
+_LOWERED = ("xglue_ntg", "xglue_qg")
+
+
 def _is_lower(texts: Sequence[str]) -> bool:
     return all(plain_lines(text) == plain_lines(text).lower() for text in texts)
 
 
-def _check_rows(
-    flag: str, path: str, num_rows: int, options: EvaluationOptions, num_references: int
-) -> None:
-    if num_rows != num_references:
-        raise ValueError(
-            f"{flag} {path} has {num_rows} rows, but --gold {options.files.gold} has "
-            f"{num_references}: row n of the one belongs to row n of the other; give files of the "
-            "same data set, whole"
-        )
-
-
-def _read_sources(options: EvaluationOptions, num_references: int) -> list[str] | None:
-    """The sources, where they are asked for and known."""
-    comparison, path = options.comparison, options.comparison.source_file
-    if not comparison.baselines and not comparison.examples:
-        return None
-    if path is None and has_key(options.files.gold, comparison.source_key, flag="--gold"):
-        path = options.files.gold
-    if path is None and comparison.baselines:
-        raise ValueError(
-            f"--baselines needs sources, and --gold {options.files.gold} has no key "
-            f"`{comparison.source_key}`: give --source_file"
-        )
-    if path is None:
-        return None
-    sources = read_texts(path, (comparison.source_key,), flag="--source_file")
-    _check_rows("--source_file", path, len(sources), options, num_references)
-    return sources
-
-
-def _baselines(sources: Sequence[str], options: EvaluationOptions) -> dict[str, list[str]]:
-    """The baselines' texts by name."""
+def _baselines(sources: Sequence[str] | None, options: EvaluationOptions) -> dict[str, list[str]]:
+    """The baselines' texts by name; none unless they are asked for."""
+    if not options.comparison.baselines:
+        return {}
     from s2s_ft.evaluation.baselines import best_num_words, first_sentences, leads
 
+    assert sources is not None
     texts = {"first sentence": first_sentences(sources)}
     dev_file = options.comparison.dev_file
     if dev_file is None:
@@ -165,30 +185,20 @@ def _baselines(sources: Sequence[str], options: EvaluationOptions) -> dict[str, 
     return {**texts, f"first {num_words} words": leads(sources, num_words)}
 
 
-def _as_json(reports: dict[str, Report], options: EvaluationOptions) -> dict[str, Any]:
+def _content(
+    options: EvaluationOptions, report: Report, differences: Sequence[Difference]
+) -> dict[str, Any]:
+    """What every file of scores holds."""
+    compared = {str(options.comparison.compare): differences} if differences else {}
     return {
         "pred": options.files.pred,
         "gold": options.files.gold,
+        "protocol": options.protocol.protocol,
         "intervals": {
             "confidence": CONFIDENCE,
             "num_bootstrap": options.scoring.num_bootstrap,
             "seed": options.scoring.seed,
         },
-        **reports[GENERATED].as_json(),
-        "baselines": {name: r.as_json() for name, r in reports.items() if name != GENERATED},
+        **report.as_json(),
+        **({"compared": significance.as_json(compared)} if compared else {}),
     }
-
-
-def _write_json(content: dict[str, Any], path: Path) -> None:
-    """Write a JSON file in one step: whoever reads it finds the old one or the new one, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("w", encoding="utf-8") as stream:
-            json.dump(content, stream, ensure_ascii=False, indent=2)
-            stream.write("\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -43,10 +43,12 @@ LAYERS = {
     "serve": 4,
     "commands": 4,
 }
-# Across the procedures, evaluation while training may call the search of decoding, nothing else.
+# Across the procedures, evaluation while training may call the search of decoding, and the sweep
+# over length penalties may read its traces; nothing else.
 ACROSS = {
     ("s2s_ft.train.evaluate", "s2s_ft.decode"),
     ("s2s_ft.train.evaluate", "s2s_ft.evaluation"),
+    ("s2s_ft.evaluation.sweep", "s2s_ft.decode"),
 }
 LAZY_OUTSIDERS = {("s2s_ft.options.config_file", "yaml")}  # imported when a file is read
 NAMES_WITHOUT_A_HOME = {"utils", "common", "helpers", "misc"}

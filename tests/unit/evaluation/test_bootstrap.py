@@ -3,12 +3,18 @@
 import numpy as np
 import pytest
 
-from s2s_ft.evaluation.bootstrap import estimate_means, percentile_interval, resampled_totals
+from s2s_ft.evaluation.bootstrap import Estimate, percentile_interval, resampled_totals
+from s2s_ft.evaluation.measures import Measure, means
+
+
+def estimate_of(values: np.ndarray, *, num_bootstrap: int, seed: int) -> Estimate:
+    measure = Measure("score", "Score", "", values, means)
+    return measure.score(num_bootstrap=num_bootstrap, seed=seed).estimate
 
 
 def test_interval_of_a_mean_is_as_wide_as_its_standard_error() -> None:
     values = np.random.default_rng(0).random((400, 1))
-    (estimate,) = estimate_means(values, num_bootstrap=4000, seed=42)
+    estimate = estimate_of(values, num_bootstrap=4000, seed=42)
     error = 100 * values.std() / np.sqrt(400)
     assert estimate.value == pytest.approx(100 * values.mean())
     assert estimate.low == pytest.approx(estimate.value - 1.96 * error, abs=0.1 * error)
@@ -34,7 +40,7 @@ def test_each_resample_has_as_many_examples_as_the_test_set() -> None:
 
 
 def test_equal_examples_leave_no_doubt() -> None:
-    (estimate,) = estimate_means(np.full((9, 1), 0.25), num_bootstrap=10, seed=0)
+    estimate = estimate_of(np.full((9, 1), 0.25), num_bootstrap=10, seed=0)
     assert (estimate.value, estimate.low, estimate.high) == (25, 25, 25)
 
 

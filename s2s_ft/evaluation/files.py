@@ -1,0 +1,124 @@
+"""Reads the files of an evaluation as its options name them, and writes its scores.
+
+Notable: row n of one file belongs to row n of the other, so that files of different lengths are
+refused.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from s2s_ft.cli import EnvironmentFault
+from s2s_ft.evaluation.inputs import PREDICTION_KEYS, has_key, read_predictions, read_texts
+from s2s_ft.evaluation.languages import file_of
+from s2s_ft.evaluation.options import EvaluationOptions
+from s2s_ft.evaluation.testset import TestSet
+from s2s_ft.output_file import write_whole
+
+
+def for_language(options: EvaluationOptions, language: str) -> EvaluationOptions:
+    """The options with the language's name in the names of its files.
+
+    Raises:
+        ValueError: A flag that names a file has no place for the language.
+    """
+    files, other = options.files, options.comparison.compare
+    return replace(
+        options,
+        files=replace(
+            files,
+            pred=file_of(files.pred, language, flag="--pred"),
+            gold=file_of(files.gold, language, flag="--gold"),
+        ),
+        comparison=replace(
+            options.comparison,
+            compare=None if other is None else file_of(other, language, flag="--compare"),
+        ),
+    )
+
+
+def read_test_set(options: EvaluationOptions) -> tuple[TestSet, list[str]]:
+    """The references with their protocol, and the predictions.
+
+    Raises:
+        ValueError: A file is at fault, or the numbers of rows differ.
+    """
+    predictions = read_predictions(options.files.pred)
+    references = read_texts(options.files.gold, (options.files.target_key,), flag="--gold")
+    _check_rows("--pred", options.files.pred, len(predictions), options, len(references))
+    sources = None
+    if options.protocol.protocol == "qg":
+        key = options.protocol.group_key or options.comparison.source_key
+        sources = _sources(options, key, len(references), needed_by="--protocol qg")
+    return TestSet(references, options.scoring, options.protocol, sources), predictions
+
+
+def read_other(options: EvaluationOptions, num_references: int) -> list[str] | None:
+    """The predictions of `--compare`, None where it is not given."""
+    path = options.comparison.compare
+    if path is None:
+        return None
+    texts = read_texts(path, PREDICTION_KEYS, flag="--compare")
+    _check_rows("--compare", path, len(texts), options, num_references)
+    return texts
+
+
+def read_sources(options: EvaluationOptions, num_references: int) -> list[str] | None:
+    """The sources, where they are asked for by baselines or examples and known."""
+    comparison = options.comparison
+    if not comparison.baselines and not comparison.examples:
+        return None
+    needed_by = "--baselines" if comparison.baselines else None
+    return _sources(options, comparison.source_key, num_references, needed_by=needed_by)
+
+
+def write_scores(content: Mapping[str, Any], options: EvaluationOptions) -> Path:
+    """Write the scores in one step, to `--output_file` or beside the predictions.
+
+    Returns:
+        Where they are.
+
+    Raises:
+        EnvironmentFault: The file cannot be written.
+    """
+    pred = options.files.pred.replace("{lang}", "all")
+    path = Path(options.files.output_file or f"{pred}.scores.json")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, [json.dumps(content, ensure_ascii=False, indent=2), "\n"])
+    except OSError as error:
+        raise EnvironmentFault(
+            f"the scores cannot be written to {path} ({error.strerror}): give --output_file"
+        ) from error
+    return path
+
+
+def _sources(
+    options: EvaluationOptions, key: str, num_references: int, *, needed_by: str | None
+) -> list[str] | None:
+    path = options.comparison.source_file
+    if path is None and has_key(options.files.gold, key, flag="--gold"):
+        path = options.files.gold
+    if path is None and needed_by is not None:
+        raise ValueError(
+            f"{needed_by} needs sources, and --gold {options.files.gold} has no key "
+            f"`{key}`: give --source_file"
+        )
+    if path is None:
+        return None
+    sources = read_texts(path, (key,), flag="--source_file")
+    _check_rows("--source_file", path, len(sources), options, num_references)
+    return sources
+
+
+def _check_rows(
+    flag: str, path: str, num_rows: int, options: EvaluationOptions, num_references: int
+) -> None:
+    if num_rows != num_references:
+        raise ValueError(
+            f"{flag} {path} has {num_rows} rows, but --gold {options.files.gold} has "
+            f"{num_references}: row n of the one belongs to row n of the other; give files of the "
+            "same data set, whole"
+        )
