@@ -112,7 +112,7 @@ def test_a_table_forgets_what_left() -> None:
 def test_what_cannot_be_is_refused(
     prefix: Ids, phrases: tuple[Ids, ...], options: dict[str, Any], words: list[str]
 ) -> None:
-    with pytest.raises(ValueError, match="prefix|force_words") as caught:
+    with pytest.raises(ValueError, match=r"prefix|force_words") as caught:
         check_request(request(7, prefix, phrases), replace(EXACT, **options))
     assert all(word in str(caught.value) for word in words), caught.value
     assert "\n" not in str(caught.value)
