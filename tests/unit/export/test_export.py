@@ -27,7 +27,7 @@ from s2s_ft.model.pretrained import load_finetuned
 from s2s_ft.text import TextCodec
 from tests.unit.export.conftest import TEXTS, FineTuned
 
-LAYERS = {"bert": 2, "roberta": 1, "electra": 1}
+LAYERS = {"bert": 2, "roberta": 1}
 METHODS = {"bert": "pseudo_mask", "roberta": "causal"}
 
 
@@ -101,7 +101,7 @@ def test_int8_runs_and_is_smaller(exported: dict[str, Path], tmp_path: Path) -> 
     """What is quantised are graphs that are there already: their export is tested above."""
     folder = tmp_path / "int8"
     folder.mkdir()
-    for path in exported["electra"].iterdir():
+    for path in exported["roberta"].iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
     for name in ("encode.onnx", "step.onnx"):
         quantise(folder / name)
@@ -142,7 +142,7 @@ def test_a_bad_checkpoint_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_damaged_graphs_are_told(exported: dict[str, Path], tmp_path: Path) -> None:
-    for path in exported["electra"].iterdir():
+    for path in exported["roberta"].iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "step.onnx").write_bytes(b"no graph")
     with pytest.raises(ValueError, match=r"step.onnx cannot be opened"):
