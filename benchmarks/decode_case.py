@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from transformers import AutoConfig
 
 from s2s_ft.data.examples import read_examples
 from s2s_ft.decode.settings import SearchSettings
 from s2s_ft.layout import IntArray
-from s2s_ft.methods import PseudoMask
+from s2s_ft.methods import Method, method_named
 from s2s_ft.text import TextCodec
 
 
@@ -55,9 +56,19 @@ class Case:
             ngram_size=3,
         )
 
+    def method(self, codec: TextCodec) -> Method:
+        """The checkpoint's method; pseudo-masked for an encoder that has none yet."""
+        known = getattr(AutoConfig.from_pretrained(self.model), "s2s_ft", None) or {}
+        return method_named(
+            known.get("method", "pseudo_mask"),
+            special=codec.special,
+            max_source_length=self.source,
+            max_target_length=self.steps + 1,
+        )
+
     def sources(self, codec: TextCodec, *, longest_first: bool = True) -> list[IntArray]:
         """The framed sources; longest first, as the original takes them."""
-        method = PseudoMask(codec.special, self.source, self.steps + 1)
+        method = self.method(codec)
         if self.source_exactly:
             rng = np.random.default_rng(0)
             ids = rng.integers(1000, codec.special.vocab_size, (self.examples, self.source))

@@ -23,7 +23,6 @@ from s2s_ft.decode.requests import AnyRule, Budget, Progress, Request
 from s2s_ft.decode.rules import rules_of
 from s2s_ft.decode.session import generate
 from s2s_ft.layout import IntArray
-from s2s_ft.methods import PseudoMask
 from s2s_ft.model.cache import KeyValueCache
 from s2s_ft.model.int8 import quantize_linear_layers
 from s2s_ft.model.memory import keep_freed_memory
@@ -54,7 +53,7 @@ def plain(
     codec = TextCodec.load(case.model)
     model = load_finetuned(case.model).eval()
     sources, settings = case.sources(codec), case.settings(codec)
-    method = PseudoMask(codec.special, case.source, case.steps + 1)
+    method = case.method(codec)
 
     def run(count: int | None = None) -> dict[str, Any]:
         results: list[SearchResult] = []
@@ -107,7 +106,7 @@ def ours(
         quantize_linear_layers(model)
     sources = case.sources(codec)
     settings = case.settings(codec)
-    method = PseudoMask(codec.special, case.source, case.steps + 1)
+    method = case.method(codec)
     refill = None if techniques.join else 1.0
     rules: Sequence[AnyRule] | None = None
     if not techniques.top_of_logits:

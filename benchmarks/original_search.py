@@ -39,7 +39,8 @@ class PlainSearch:
 
     Attributes:
         model: In evaluation mode; a BERT.
-        method: Masked style.
+        method: Any of the three. Masked style asks with a `[MASK]` that is not kept; causal with
+            the newest token, at first a `[SEP]`, which is.
         settings: What to search for.
         keep_projections: Keep keys and values, not layer inputs.
         share_source: Keep the source's once an example, not once a beam; needs `keep_projections`.
@@ -64,8 +65,9 @@ class PlainSearch:
         beams = _HostBeams(len(sources), self.settings)
         beams.add(logits)
         self.expand(self.settings.beam_size)
+        first_kept = 1 - self.method.num_unkept
         for step in range(1, self.settings.max_length):
-            logits = self.step(beams.last(), lengths, real, step - 1)
+            logits = self.step(beams.last(), lengths, real, step - 1 + first_kept)
             beams.add(logits)
             self.reorder(beams.parents())
         return [read_off(trace, self.settings) for trace in beams.traces]
@@ -97,12 +99,12 @@ class PlainSearch:
         settings = self.model.settings
         positions = torch.arange(size).expand(examples, -1)
         hidden = self._embed(ids, positions, settings.source_type_id)
-        mask = torch.full((examples, 1), self.method.special.mask)
-        asked = self._embed(mask, lengths[:, None], settings.target_type_id)
+        question = self.method.question(None, examples).flatten(0, 1)
+        asked = self._embed(question, lengths[:, None], settings.target_type_id)
         source_bias = torch.where(real, 0.0, HIDDEN)[:, None, None, :]
         bias = torch.cat([source_bias, torch.zeros(examples, 1, 1, 1)], dim=-1)
         for layer in self._layers:
-            self._keep_source(layer, hidden)
+            self._keep_source(layer, hidden, asked)
             key, value = self._project(layer, torch.cat([hidden, asked], dim=1))
             left, right = key[:, :, :size], value[:, :, :size]
             hidden, asked = (
@@ -111,12 +113,18 @@ class PlainSearch:
             )
         return self._head(asked)
 
-    def _keep_source(self, layer: Any, hidden: Tensor) -> None:
+    def _keep_source(self, layer: Any, hidden: Tensor, asked: Tensor) -> None:
+        if self.method.num_unkept:
+            asked = asked[:, :0]
+        if self.share_source:
+            self.source.append(self._project(layer, hidden))
+            self.past.append(self._project(layer, asked))
+            return
+        together = torch.cat([hidden, asked], dim=1)
         if self.keep_projections:
-            kept: tuple[Tensor, ...] = self._project(layer, hidden)
+            self.past.append(self._project(layer, together))
         else:
-            kept = (hidden.unsqueeze(1),)
-        (self.source if self.share_source else self.past).append(kept)
+            self.past.append((together.unsqueeze(1),))
 
     def step(self, last: Tensor, lengths: Tensor, real: Tensor, kept: int) -> Tensor:
         """Every beam's previous token and a question; [B, W, V] log-probabilities.
@@ -128,31 +136,31 @@ class PlainSearch:
             kept: t.
         """
         examples, beams = last.shape
-        question = self.method.question(last, examples).flatten(0, 1)  # [B * W, 2]
-        positions = lengths.repeat_interleave(beams)[:, None] + kept + torch.arange(2)
+        question = self.method.question(last, examples).flatten(0, 1)  # [B * W, Q]
+        asked, unkept = question.shape[1], self.method.num_unkept
+        positions = lengths.repeat_interleave(beams)[:, None] + kept + torch.arange(asked)
         hidden = self._embed(question, positions, self.model.settings.target_type_id)
         source = torch.where(real, 0.0, HIDDEN).repeat_interleave(beams, 0)[:, None, None, :]
-        before = torch.zeros(1, 1, 2, kept)
-        new = torch.tensor([[0.0, HIDDEN], [0.0, 0.0]])[None, None]
+        before = torch.zeros(1, 1, asked, kept)
+        new = torch.full((1, 1, asked, asked), HIDDEN).triu(1)
         target = torch.cat([before, new], dim=-1)
         whole = torch.cat(
-            [source.expand(-1, -1, 2, -1), target.expand(len(question), -1, -1, -1)], dim=-1
+            [source.expand(-1, -1, asked, -1), target.expand(len(question), -1, -1, -1)], dim=-1
         )
         for number, layer in enumerate(self._layers):
             if not self.keep_projections:
                 everything = torch.cat([self.past[number][0][:, 0], hidden], dim=1)
                 key, value = self._project(layer, everything)
-                self.past[number] = (everything[:, :-1].unsqueeze(1),)
+                self.past[number] = (everything[:, : everything.shape[1] - unkept].unsqueeze(1),)
                 hidden = _rest(layer, hidden, key, value, whole)
                 continue
             new_pair = self._project(layer, hidden)
-            if self.share_source and not self.past[number:]:
-                self.past.append(tuple(part[:, :, :0] for part in new_pair))
             key, value = (
                 torch.cat([old, part], dim=2)
                 for old, part in zip(self.past[number], new_pair, strict=True)
             )
-            self.past[number] = (key[:, :, :-1], value[:, :, :-1])
+            size = key.shape[2] - unkept
+            self.past[number] = (key[:, :, :size], value[:, :, :size])
             if self.share_source:
                 hidden = _rest_shared(
                     layer, hidden, self.source[number], (key, value), real, target
