@@ -97,7 +97,7 @@ def read_examples(
     file = Path(path)
     row_format = _RowFormat(source_key, target_key, target_required, allow_empty_source)
     example = None
-    for row in itertools.islice(_rows(file), limit):
+    for row in itertools.islice(raw_rows(file), limit):
         example = _example(row, row_format)
         yield example
     if example is None:
@@ -160,8 +160,13 @@ def open_data(path: str | Path) -> Iterator[IO[bytes]]:
             ) from fault
 
 
-def _rows(file: Path) -> Iterator[RawRow]:
-    """Yields every row; blank lines may only stand at the end of the file."""
+def raw_rows(file: Path) -> Iterator[RawRow]:
+    """Yields every row as it stands; blank lines may only stand at the end of the file.
+
+    Raises:
+        ValueError: There is no such file, it is damaged, or a line between others is blank.
+        OSError: It cannot be opened or read.
+    """
     blank: RawRow | None = None
     with open_data(file) as stream:
         for number, raw in enumerate(stream, start=1):

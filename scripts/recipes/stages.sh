@@ -23,8 +23,10 @@ $(tr ' ' '\n' <<<"$backbones" | sed 's/^/  /')
 
 Environment variables: MODEL (folder or hub name of the encoder in place of the backbone's own; UniLM 1.2 and 2 have no place on
 the hub), METHOD (causal, masked or pseudo_mask), GPUS (processes; all GPUs unless set), PER_DEVICE (examples per device and pass,
-16), SEED (42), LANGUAGES and TRAIN_LANGUAGES (multilingual ones), FIX_WORD_EMBEDDING=1, RESULTS (the table), and PYTHON, VENV
-as for the quick start. On a SLURM cluster: --dry-run, then hand the flags of the training line to scripts/slurm/train.sbatch.
+16), SEED (42), LANGUAGES and TRAIN_LANGUAGES (multilingual ones), TEMPERATURE (of the languages' shares in training: 1 unless
+set, which leaves them as they are; higher: rare languages come more often; inf: all equally often), FIX_WORD_EMBEDDING=1, RESULTS
+(the table), and PYTHON, VENV as for the quick start. On a SLURM cluster: --dry-run, then hand the flags of the training line to
+scripts/slurm/train.sbatch.
 HELP
 }
 
@@ -77,15 +79,12 @@ prepare() {
 
 make_tiny() { do_it "$python" scripts/tiny_model.py --text "$train_file" --output_dir "$encoder"; }
 
-# One model for several languages: their rows behind each other, which training shuffles.
+# One model for several languages: as many rows as they have together, in the shares that TEMPERATURE gives them.
 join_languages() {
     local files=() language
-    for language in $train_languages; do files+=("$data/$language/train.jsonl"); done
-    if [[ -n $dry_run ]]; then
-        printf 'cat %s >%q\n' "$(printf '%q ' "${files[@]}")" "$train_file"
-    else
-        cat "${files[@]}" >"$train_file.partial" && mv "$train_file.partial" "$train_file"
-    fi
+    for language in $train_languages; do files+=("$language=$data/$language/train.jsonl"); done
+    do_it "$python" -m s2s_ft.data.mixture --train_files "${files[@]}" --temperature "$temperature" --seed "$seed" \
+        --output_file "$train_file"
 }
 
 train() {
@@ -143,7 +142,16 @@ evaluate() { # PREDICTIONS REFERENCES SCORES
 
 add_row() {
     do_it "$python" scripts/results_row.py --table "$results" --task "$task" --backbone "$backbone" --method "$method" \
-        --seed "$seed" --command "$command" --scores "${score_files[@]}"
+        --seed "$seed" --variant "${variant#-}" --command "$command" --scores "${score_files[@]}" \
+        --metrics "$output/model/metrics.jsonl"
+}
+
+# The environment variables that were set, as they would be typed before a command.
+variables() {
+    local name
+    for name in BACKBONE METHOD MODEL SPLIT SEED LANGUAGES TRAIN_LANGUAGES TEMPERATURE FIX_WORD_EMBEDDING GPUS PER_DEVICE; do
+        [[ -z ${!name:-} ]] || printf '%s=%q ' "$name" "${!name}"
+    done
 }
 
 # Sizes first: two checkpoints of weights and optimizer state (three times the weights) and the third that is being written.
@@ -191,7 +199,7 @@ has_references() { [[ -n $dry_run ]] || head -n 1 "$1" | grep -q '"tgt": '; }
 
 recipe() {
     local language split name rows score_files=()
-    command="scripts/$script.sh${*:+ $*}"
+    command="$(variables)scripts/$script.sh${*:+ $*}"
     parse_arguments "$@"
     encoder_of "$backbone"
     settings_of "$task" "$backbone"
@@ -203,8 +211,14 @@ recipe() {
         shrink
         export HF_HUB_OFFLINE=1
     fi
-    method=${METHOD:-$method} encoder=${MODEL:-$encoder}
-    output=$output-$method-$seed${TRAIN_LANGUAGES:+-${TRAIN_LANGUAGES// /-}}${FIX_WORD_EMBEDDING:+-fixed} results=${RESULTS:-$root/RESULTS.md}
+    method=${METHOD:-$method} encoder=${MODEL:-$encoder} temperature=${TEMPERATURE:-1}
+    [[ $temperature =~ ^([0-9]+([.][0-9]+)?|inf)$ && $temperature =~ [1-9i] ]] ||
+        fail "TEMPERATURE=$temperature: give a number above 0, such as 5, or inf" 2
+    # What else a run differs in from another with this backbone, method and seed.
+    variant=${LANGUAGES:+-${LANGUAGES// /-}}${TRAIN_LANGUAGES:+-trained-on-${TRAIN_LANGUAGES// /-}}
+    [[ -z $languages || $temperature == 1 ]] || variant+=-temperature-$temperature
+    variant+=${FIX_WORD_EMBEDDING:+-fixed}
+    output=$output-$method-$seed$variant results=${RESULTS:-$root/RESULTS.md}
     data=$root/data${LANGUAGES:+-${LANGUAGES// /-}}
     if [[ $task == squad_qg_* ]]; then
         data=$root/data-${task##*_}-$(tr -dc 'a-zA-Z' <<<"$separator") output=$output-${task##*_}
@@ -232,7 +246,7 @@ recipe() {
         train_languages=${TRAIN_LANGUAGES:-$default_train_languages}
         [[ $train_languages != all ]] || train_languages=$languages
         train_file=$output/train.jsonl
-        stage "training rows of $train_languages" "$train_file" join_languages
+        stage "training rows of $train_languages, temperature $temperature" "$train_file" join_languages
     fi
     [[ -z $smoke ]] || stage "tiny model" "$encoder/config.json" make_tiny
     stage "training" "$output/trained" train

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -40,6 +41,7 @@ def test_a_recipe_goes_the_whole_way_and_makes_nothing_twice(tmp_path: Path) -> 
     rows = [line for line in table.read_text(encoding="utf-8").splitlines() if "| tiny |" in line]
     assert len(rows) == 2
     assert f" {rouge:.2f} " in rows[1]
+    assert all(re.search(r"\| [\d.]+ s \| [\d.]+ [MG]iB \|", row) for row in rows)
 
     stamps = {path: path.stat().st_mtime_ns for path in scores.parent.rglob("*") if path.is_file()}
     again = smoke(tmp_path)

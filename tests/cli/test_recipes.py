@@ -8,11 +8,13 @@ import os
 import re
 import shlex
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from s2s_ft.cli import parse
+from s2s_ft.data.mixture.options import MixtureOptions
 from s2s_ft.data.prepare.options import PrepareOptions, TaskName, with_name_flag
 from s2s_ft.data.prepare.tasks import TASKS
 from s2s_ft.evaluation.options import EvaluationOptions
@@ -30,6 +32,7 @@ RECIPES = (
 )
 OPTIONS_OF = {
     "s2s_ft.data.prepare": PrepareOptions,
+    "s2s_ft.data.mixture": MixtureOptions,
     "run_seq2seq.py": TrainOptions,
     "decode_seq2seq.py": DecodeOptions,
     "s2s_ft.evaluation": EvaluationOptions,
@@ -45,6 +48,7 @@ CHOSEN_BY_USERS = {
     "RESULTS",
     "SEED",
     "SPLIT",
+    "TEMPERATURE",
     "TRAIN_LANGUAGES",
 }
 
@@ -92,6 +96,8 @@ def test_every_command_of_a_plan_parses(name: str, tmp_path: Path) -> None:
     output = tmp_path / "output"
     commands = plan(name, "--output", str(output))
     programs = [each[0] for each in map(parsed, commands) if each is not None]
+    if name.startswith(("xglue", "multilingual")):
+        assert programs.pop(1) == "s2s_ft.data.mixture"
     assert programs[:2] == ["s2s_ft.data.prepare", "run_seq2seq.py"]
     assert programs[2:] == ["decode_seq2seq.py", "s2s_ft.evaluation"] * (len(programs[2:]) // 2)
     assert len(programs) >= 6
@@ -174,12 +180,51 @@ def test_separator_follows_the_tokenizer(tmp_path: Path) -> None:
 def test_zero_shot_trains_on_one_language(tmp_path: Path) -> None:
     arguments = ("--output", str(tmp_path))
     commands = plan("multilingual_debsum", *arguments, TRAIN_LANGUAGES="en", FIX_WORD_EMBEDDING="1")
-    (joined,) = [command for command in commands if command[0] == "cat"]
-    assert [Path(word).parent.name for word in joined[1:-1]] == ["en"]
+    (joined,) = of("s2s_ft.data.mixture", commands)
+    assert isinstance(joined, MixtureOptions)
+    assert list(joined.files) == ["en"]
     (training,) = of("run_seq2seq.py", commands)
     assert isinstance(training, TrainOptions)
+    assert training.data.train_file == joined.output_file
     assert training.model.fix_word_embedding
     assert len(of("decode_seq2seq.py", commands)) == 22
+
+
+def test_temperature_of_languages(tmp_path: Path) -> None:
+    mixtures = {}
+    for temperature in ("", "5", "inf"):
+        arguments = ("--output", str(tmp_path))
+        commands = plan("multilingual_debsum", *arguments, TEMPERATURE=temperature)
+        (mixture,) = of("s2s_ft.data.mixture", commands)
+        assert isinstance(mixture, MixtureOptions)
+        assert len(mixture.files) == 11
+        assert mixture.files["de"].endswith("/de/train.jsonl")
+        mixtures[mixture.output_file] = mixture.temperature
+    assert list(mixtures.values()) == [1, 5, float("inf")]
+
+
+def test_a_wrong_temperature_is_met_first(tmp_path: Path) -> None:
+    for temperature in ("0", "0.0", "-1", "hot"):
+        arguments = ("--dry-run", "--output", str(tmp_path))
+        done = run_recipe("multilingual_debsum", *arguments, TEMPERATURE=temperature)
+        assert done.returncode == 2
+        assert done.stderr == (
+            f"error: TEMPERATURE={temperature}: give a number above 0, such as 5, or inf\n"
+        )
+
+
+def test_the_row_tells_all_that_was_chosen(tmp_path: Path) -> None:
+    chosen = {"LANGUAGES": "en de", "TEMPERATURE": "5", "SEED": "7"}
+    commands = plan("multilingual_debsum", "--output", str(tmp_path), **chosen)
+    row = next(command for command in commands if "scripts/results_row.py" in command)
+    told = dict(pairwise(row))
+    typed = shlex.split(told["--command"])
+    assert typed[-4:] == ["scripts/multilingual_debsum.sh", "--dry-run", "--output", str(tmp_path)]
+    assert {f"{name}={value}" for name, value in chosen.items()} <= set(typed)
+    (training,) = of("run_seq2seq.py", commands)
+    assert isinstance(training, TrainOptions)
+    assert told["--metrics"] == f"{training.checkpoint.output_dir}/metrics.jsonl"
+    assert told["--variant"] in training.checkpoint.output_dir
 
 
 @pytest.mark.parametrize(
