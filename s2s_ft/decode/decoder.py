@@ -8,23 +8,31 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from s2s_ft.cli import EnvironmentFault
-from s2s_ft.decode.forced import check_request
-from s2s_ft.decode.hypotheses import SearchResult
+from s2s_ft.decode.lines.outputs import Line, Wording
+from s2s_ft.decode.lines.rows import Row, name_of
+from s2s_ft.decode.lines.sources import Item, Reading
 from s2s_ft.decode.loading import FineTuned, autocast
-from s2s_ft.decode.outputs import Line, Wording
-from s2s_ft.decode.phrases import num_missing
-from s2s_ft.decode.requests import Budget, NonFiniteScores, Request
-from s2s_ft.decode.rows import name_of
+from s2s_ft.decode.rules.forced import check_request
+from s2s_ft.decode.rules.phrases import num_missing
+from s2s_ft.decode.rules.words import Sequences, forbidden_sequences, wanted_phrases
+from s2s_ft.decode.search.hypotheses import SearchResult
+from s2s_ft.decode.search.isolation import isolated
+from s2s_ft.decode.search.requests import (
+    Budget,
+    MemoryTooSmall,
+    NonFiniteScores,
+    Request,
+    RequestFault,
+)
+from s2s_ft.decode.search.settings import SearchSettings
 from s2s_ft.decode.session import generate
-from s2s_ft.decode.settings import SearchSettings
-from s2s_ft.decode.sources import Item, Reading
 from s2s_ft.decode.wishes import budget_of, forced_words, search_settings
 from s2s_ft.options import DecodeOptions
 from s2s_ft.options.search import SearchOptions
@@ -41,12 +49,16 @@ class Decoder:
         options: All options of the run.
         settings: What is searched for.
         budget: How much at a time.
+        force_words: What every output must hold.
+        name: Of the input, for messages.
     """
 
     fine_tuned: FineTuned
     options: DecodeOptions
     settings: SearchSettings
     budget: Budget
+    force_words: Sequences
+    name: str
 
     @classmethod
     def of(
@@ -66,19 +78,43 @@ class Decoder:
             options, fine_tuned.codec, max_length=fine_tuned.method.max_target_length
         )
         return cls(
-            fine_tuned, options, settings, budget_of(options.runtime, device or fine_tuned.device)
+            fine_tuned,
+            options,
+            settings,
+            budget_of(options.runtime, device or fine_tuned.device),
+            forced_words(options.search, fine_tuned.codec),
+            name_of(options.data.input_file),
+        )
+
+    def with_words(self, *, bad: Sequence[str] = (), forced: Sequence[str] = ()) -> Decoder:
+        """The same decoder with further words, which are words whatever they look like.
+
+        Args:
+            bad: What must not come out.
+            forced: What every output must hold.
+
+        Raises:
+            ValueError: the tokenizer cannot write a word, or the search cannot hold words.
+        """
+        codec, flag = self.fine_tuned.codec, _flag_without_words(self.options.search)
+        if forced and flag:
+            raise ValueError(f"force_words and {flag} exclude each other: give one of them")
+        bad_words = self.settings.bad_words + forbidden_sequences(bad, codec)
+        return replace(
+            self,
+            settings=replace(self.settings, bad_words=bad_words),
+            force_words=self.force_words + wanted_phrases(forced, codec),
         )
 
     @property
     def reading(self) -> Reading:
         """How rows become items."""
-        codec, search = self.fine_tuned.codec, self.options.search
         return Reading(
-            codec,
+            self.fine_tuned.codec,
             self.fine_tuned.method,
-            name_of(self.options.data.input_file),
-            forced_words(search, codec),
-            without_words=_flag_without_words(search),
+            self.name,
+            self.force_words,
+            without_words=_flag_without_words(self.options.search),
         )
 
     @property
@@ -119,14 +155,7 @@ class Decoder:
         taken: dict[int, Item] = {}
         empty: list[Item] = []
         num_lacking = 0
-        found = generate(
-            self.fine_tuned.model,
-            self.fine_tuned.method,
-            _requests(self.checked(items), taken, empty),
-            self.settings,
-            budget=self.budget,
-            left_to_right_source=self.options.search.mode == "l2r",
-        )
+        found = self._search(_requests(self.checked(items), taken, empty))
         try:
             for request, result in found:
                 if not all(math.isfinite(each.score) for each in result.hypotheses):
@@ -136,7 +165,7 @@ class Decoder:
                 yield from _without_tokens(empty)
         except NonFiniteScores as fault:
             raise self._named(taken[fault.request.key]) from fault
-        except torch.OutOfMemoryError as fault:
+        except MemoryTooSmall as fault:
             raise EnvironmentFault(
                 "the device's memory does not hold one row at a time: lower --beam_size, "
                 "--max_seq_length or --max_tgt_length"
@@ -147,6 +176,42 @@ class Decoder:
                 "%d outputs lack forced words, which had no room: raise --max_tgt_length",
                 num_lacking,
             )
+
+    def separate_results(
+        self, requests: Iterable[Request | None], is_wanted: Callable[[Request], bool]
+    ) -> Iterator[tuple[Request, SearchResult | RequestFault]]:
+        """What is found for requests that come and go and have nothing to do with each other: what
+        goes wrong with one comes in the place of its result (see `isolation.isolated`).
+
+        Args:
+            requests: With at least one source token each, and checked (see `checked`); pulled as
+                there is room. None among them says that nothing is there right now.
+            is_wanted: Asked of a request before every step; False = it leaves without a result.
+        """
+        return isolated(self._search, requests, is_wanted)
+
+    def _search(
+        self,
+        requests: Iterable[Request | None],
+        is_wanted: Callable[[Request], bool] | None = None,
+    ) -> Iterator[tuple[Request, SearchResult]]:
+        return generate(
+            self.fine_tuned.model,
+            self.fine_tuned.method,
+            requests,
+            self.settings,
+            budget=self.budget,
+            left_to_right_source=self.options.search.mode == "l2r",
+            is_wanted=is_wanted,
+        )
+
+    def read(self, rows: Iterable[Row]) -> list[Item]:
+        """The items of a few rows, which no output can fail to suit.
+
+        Raises:
+            ValueError: a row wants what no output can have; input and line are named.
+        """
+        return [item for item in self.checked(self.reading.items(rows)) if item is not None]
 
     def checked(self, items: Iterable[Item | None]) -> Iterator[Item | None]:
         """The items as they come.
@@ -159,14 +224,13 @@ class Decoder:
                 try:
                     check_request(item.request, self.settings)
                 except ValueError as fault:
-                    name = name_of(self.options.data.input_file)
-                    raise ValueError(f"{name}, line {item.line}: {fault}") from fault
+                    raise ValueError(f"{self.name}, line {item.line}: {fault}") from fault
             yield item
 
     def _named(self, item: Item) -> ValueError:
         return ValueError(
-            f"{name_of(self.options.data.input_file)}, line {item.line}: gets scores that are no "
-            "numbers; the weights of --model_path are damaged, or too large for --fp16 (try --bf16)"
+            f"{self.name}, line {item.line}: gets scores that are no numbers; the weights of "
+            "--model_path are damaged, or too large for --fp16 (try --bf16)"
         )
 
 

@@ -29,10 +29,10 @@ from s2s_ft.decode.defaults import (
     read_defaults,
     with_defaults,
 )
-from s2s_ft.decode.hypotheses import SearchResult
+from s2s_ft.decode.lines.rows import Row, Text
+from s2s_ft.decode.lines.sources import Item, longest_first
 from s2s_ft.decode.loading import FineTuned, choose_device, load
-from s2s_ft.decode.rows import Row, Text
-from s2s_ft.decode.sources import Item, longest_first
+from s2s_ft.decode.search.hypotheses import SearchResult
 from s2s_ft.model.precision import fast_float32_matmul
 from s2s_ft.options import DecodeOptions, build
 
@@ -163,7 +163,7 @@ class Generator:
         Raises:
             ValueError: An option is unknown or out of range, or a source is not text.
         """
-        decoder = self._decoder(batch_size, options)
+        decoder = self.decoder(batch_size, **options)
         rows = _rows(sources, prefixes, phrases)
         found: list[list[Output]] = [[] for _ in rows]
         with self._lock, decoder.at_work():
@@ -178,45 +178,60 @@ class Generator:
         Raises:
             ValueError: One is unknown or out of range.
         """
-        self._decoder(None, options)
+        self.decoder(**options)
 
-    def _decoder(self, batch_size: int | None, named: dict[str, Any]) -> Decoder:
-        """What decodes with the options of a call."""
-        rest = {key: value for key, value in named.items() if key in EVERY_OTHER_OPTION}
-        search = {key: value for key, value in named.items() if key not in rest}
-        for key in ("bad_words", "force_words"):
-            if isinstance(search.get(key), list | tuple):
-                search[key] = _joined(key, search[key])
-        base, values = self._options, as_flags(search)
-        checked(values, "Generator")
+    def decoder(self, batch_size: int | None = None, **options: Any) -> Decoder:
+        """What decodes with the options of a call, for those who feed it themselves, such as a
+        server. Its decoding does not take turns with calls of this generator.
+
+        Args:
+            batch_size: As for `generate`.
+            options: As for `generate`.
+
+        Raises:
+            ValueError: An option is unknown or out of range.
+        """
+        rest = {key: value for key, value in options.items() if key in EVERY_OTHER_OPTION}
+        search = {key: value for key, value in options.items() if key not in rest}
+        listed = {key: _taken_words(key, search) for key in ("bad_words", "force_words")}
         try:
-            data = replace(
-                base.data,
-                output_format="jsonl",
-                max_seq_length=rest.get("max_seq_length", base.data.max_seq_length),
-            )
-            runtime = replace(
-                base.runtime,
-                seed=rest.get("seed", base.runtime.seed),
-                batch_size=base.runtime.batch_size if batch_size is None else batch_size,
-            )
-            options = replace(
-                base, search=replace(base.search, **values), data=data, runtime=runtime
-            )
-            options = with_defaults(options, self._known)
-            return Decoder.of(self._fine_tuned.fitted(options), options)
+            decoder = Decoder.of(*self._fitted(batch_size, search, rest))
+            return decoder.with_words(bad=listed["bad_words"], forced=listed["force_words"])
         except ValueError as fault:
             raise ValueError(in_their_names(str(fault))) from fault
 
+    def _fitted(
+        self, batch_size: int | None, search: Mapping[str, Any], rest: Mapping[str, Any]
+    ) -> tuple[FineTuned, DecodeOptions]:
+        """The checkpoint and all options of a call."""
+        base, values = self._options, as_flags(search)
+        checked(values, "Generator")
+        data = replace(
+            base.data,
+            output_format="jsonl",
+            max_seq_length=rest.get("max_seq_length", base.data.max_seq_length),
+        )
+        runtime = replace(
+            base.runtime,
+            seed=rest.get("seed", base.runtime.seed),
+            batch_size=base.runtime.batch_size if batch_size is None else batch_size,
+        )
+        options = replace(base, search=replace(base.search, **values), data=data, runtime=runtime)
+        options = with_defaults(options, self._known)
+        return self._fine_tuned.fitted(options), options
 
-def _joined(key: str, words: Sequence[str]) -> str | None:
-    """Words as the flag takes them. The first comes twice: a single one would be looked for as a
-    file of words, and what a program passes on from its users must never open one.
+
+def _taken_words(key: str, search: dict[str, Any]) -> Sequence[str]:
+    """The words of a list, taken out of the options; what the flag would take stays among them.
+    A listed word is never looked for as a file, as programs pass on what their users say.
     """
+    if not isinstance(search.get(key), list | tuple):
+        return ()
+    words: Sequence[str] = search.pop(key)
     for word in words:
-        if not isinstance(word, str) or "|" in word:
-            raise ValueError(f"{key}: {word!r} is no word; give strings without |")
-    return "|".join([*words, words[0]]) if words else None
+        if not isinstance(word, str):
+            raise ValueError(f"{key}: {word!r} is no word; give strings")
+    return words
 
 
 def _rows(

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from s2s_ft.decode.requests import Budget
-from s2s_ft.decode.settings import SearchSettings
-from s2s_ft.decode.sources import Item
+from s2s_ft.decode.lines.sources import Item
+from s2s_ft.decode.search.requests import Budget
+from s2s_ft.decode.search.settings import SearchSettings
 from s2s_ft.options import DecodeOptions
 from s2s_ft.text import TextCodec
 

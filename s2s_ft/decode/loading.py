@@ -144,7 +144,12 @@ def load(name: str, options: DecodeOptions, device: torch.device) -> FineTuned:
     _warn_of_untrained_head(model, name)
     tokenizer = flags.tokenizer_name or name
     lower = True if flags.do_lower_case else model.settings.do_lower_case
-    codec = TextCodec.load(tokenizer, do_lower_case=lower, cache_dir=flags.cache_dir)
+    codec = TextCodec.load(
+        tokenizer,
+        do_lower_case=lower,
+        cache_dir=flags.cache_dir,
+        flag="--tokenizer_name" if flags.tokenizer_name else "--model_path",
+    )
     embeddings = model.encoder.get_input_embeddings()
     assert isinstance(embeddings, nn.Embedding)
     codec = codec.with_vocab_size(embeddings.num_embeddings)  # which fails if they do not fit

@@ -1,8 +1,8 @@
 """Pick other outputs from a finished search, without decoding again (`-m s2s_ft.decode.rescore`).
 
-A trace (`traces.py`) holds every hypothesis that the search met. This module ranks them anew, by
-the first of these that is given (s: summed natural-log probability, n: tokens, the end mark
-included):
+A trace (`lines/traces.py`) holds every hypothesis that the search met. This module ranks them
+anew, by the first of these that is given (s: summed natural-log probability, n: tokens, the end
+mark included):
 
     --length_penalty p --expect e    s - p |n - e|        a price on the distance from a length
     --length_penalty p               s + p n              a reward for every token; below 0 a price
@@ -28,8 +28,8 @@ from s2s_ft.options import flag
 from s2s_ft.options.checks import at_least, finite, not_empty
 
 if TYPE_CHECKING:
-    from s2s_ft.decode.beam_search import Trace
-    from s2s_ft.decode.traces import TraceHeader
+    from s2s_ft.decode.lines.traces import TraceHeader
+    from s2s_ft.decode.search.beam_search import Trace
     from s2s_ft.text import TextCodec
 
 logger = logging.getLogger(__name__)
@@ -199,8 +199,8 @@ def rescore(options: RescoreOptions) -> int:
 
 
 def _rescore_file(trace_path: Path, output_path: Path, options: RescoreOptions) -> None:
-    from s2s_ft.decode.outputs import one_line
-    from s2s_ft.decode.traces import read_header, read_traces
+    from s2s_ft.decode.lines.outputs import one_line
+    from s2s_ft.decode.lines.traces import read_header, read_traces
     from s2s_ft.output_file import write_whole
     from s2s_ft.text import collapse_repeated_punctuation
 
@@ -245,7 +245,7 @@ def _codec(header: TraceHeader, options: RescoreOptions, trace_path: Path) -> Te
 
 def _traced_outputs(pattern: str) -> list[tuple[str, Path]]:
     """(output file, trace file) of every output that `--input` names and that has a trace."""
-    from s2s_ft.decode.traces import TRACE_SUFFIX
+    from s2s_ft.decode.lines.traces import TRACE_SUFFIX
 
     names = [pattern, *sorted(glob(pattern))]
     outputs = dict.fromkeys(name.removesuffix(TRACE_SUFFIX) for name in names)

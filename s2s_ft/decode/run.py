@@ -1,8 +1,8 @@
 """The story of a decoding run: which checkpoint, which device, which way in and out.
 
-    a file of rows to a file of lines       files.py, with journal.py, workers.py and ranks.py
-    rows to standard output, one by one     stream.py
-    what a user types                       interactive.py
+    a file of rows to a file of lines       ways/files.py, with journal.py, workers.py, ranks.py
+    rows to standard output, one by one     ways/stream.py
+    what a user types                       ways/interactive.py
 
 Notable: what comes out for a row depends neither on the batch size nor on the other rows, nor on
 the way it came in, nor on how many processes there were.
@@ -18,14 +18,14 @@ import torch
 from s2s_ft.data.examples import require_file
 from s2s_ft.decode.decoder import Decoder
 from s2s_ft.decode.defaults import FILE, read_defaults, with_defaults
-from s2s_ft.decode.files import decode_file
 from s2s_ft.decode.generator import Generator
-from s2s_ft.decode.interactive import talk
+from s2s_ft.decode.lines.rows import STANDARD
 from s2s_ft.decode.loading import choose_device, find_checkpoints, load, make_ready
-from s2s_ft.decode.ranks import Ranks, joined
-from s2s_ft.decode.report import Report
-from s2s_ft.decode.rows import STANDARD
-from s2s_ft.decode.stream import stream
+from s2s_ft.decode.ways.files import decode_file
+from s2s_ft.decode.ways.interactive import talk
+from s2s_ft.decode.ways.ranks import Ranks, joined
+from s2s_ft.decode.ways.report import Report
+from s2s_ft.decode.ways.stream import stream
 from s2s_ft.options import DecodeOptions
 
 
@@ -58,7 +58,8 @@ def _decode_with(name: str, options: DecodeOptions, device: torch.device, ranks:
     if options.data.interactive or options.data.is_streamed:
         _check_alone(options, ranks)
     if options.data.interactive:
-        talk(Generator(load(name, full, device), options, known))
+        generator = Generator(load(name, full, device), options, known)
+        talk(generator, tokenized=options.data.tokenized_input)
     elif options.data.is_streamed:
         _stream(Decoder.of(load(name, full, device), full))
     else:

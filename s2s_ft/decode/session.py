@@ -8,16 +8,16 @@ V vocabulary.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from s2s_ft.decode.beam_search import RunningBatch, SearchPlan, SearchResult, SearchSettings
-from s2s_ft.decode.polling import MAX_LAG
-from s2s_ft.decode.requests import AnyRule, Budget, Request, Selection
-from s2s_ft.decode.rules import rules_of
+from s2s_ft.decode.rules.assembly import rules_of
+from s2s_ft.decode.search.beam_search import RunningBatch, SearchPlan, SearchResult, SearchSettings
+from s2s_ft.decode.search.polling import MAX_LAG
+from s2s_ft.decode.search.requests import AnyRule, Budget, MemoryTooSmall, Request, Selection
 from s2s_ft.layout import IntArray
 from s2s_ft.methods import Method
 from s2s_ft.model.cache import CacheShape
@@ -116,6 +116,7 @@ def generate(  # noqa: PLR0913 (what to decode, how, and how much at once)
     rules: Sequence[AnyRule] | None = None,
     selection: Selection | None = None,
     left_to_right_source: bool = False,
+    is_wanted: Callable[[Request], bool] | None = None,
 ) -> Iterator[tuple[Request, SearchResult]]:
     """Decode requests.
 
@@ -133,18 +134,21 @@ def generate(  # noqa: PLR0913 (what to decode, how, and how much at once)
             their selection.
         selection: Chooses the beams; None = the best.
         left_to_right_source: Let source tokens see only what stands before them (`--mode l2r`).
+        is_wanted: Asked of every request in the batch before every step; one that nobody wants any
+            more leaves without a result. None = all are.
 
     Yields:
         Requests and their results, as examples are decided, in any order.
 
     Raises:
         NonFiniteScores: The scores of a request are not numbers.
-        torch.OutOfMemoryError: Memory does not even hold one example.
+        MemoryTooSmall: Memory does not even hold one example.
     """
     if rules is None:
         rules, chosen = rules_of(settings, method.special, model.device, method.special.vocab_size)
         selection = selection or chosen
-    plan = _plan_on(model.device, SearchPlan(settings, budget, rules, selection))
+    plan = SearchPlan(settings, budget, rules, selection, is_wanted=is_wanted)
+    plan = _plan_on(model.device, plan)
     while True:
         stepper = ModelStepper(
             model, method, settings, left_to_right=left_to_right_source, compiled=budget.compile
@@ -153,12 +157,12 @@ def generate(  # noqa: PLR0913 (what to decode, how, and how much at once)
         try:
             yield from batch.run()
         except (RuntimeError, MemoryError) as fault:
-            if not is_out_of_memory(fault) or plan.budget.max_examples == 1:
+            if not is_out_of_memory(fault) or not batch.requests:
                 raise
+            plan = _smaller(plan, batch)
             requests = batch.unfinished()
         else:
             return
-        plan = replace(plan, budget=_halved(plan.budget))
         del batch, stepper
         if model.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -178,12 +182,19 @@ def _plan_on(device: torch.device, plan: SearchPlan) -> SearchPlan:
     )
 
 
-def _halved(budget: Budget) -> Budget:
-    """Half the examples, and half the tokens where they are limited."""
+def _smaller(plan: SearchPlan, batch: RunningBatch) -> SearchPlan:
+    """A plan with half the examples, and half the tokens where they are limited.
+
+    Raises:
+        MemoryTooSmall: The batch holds one example.
+    """
+    budget = plan.budget
+    if budget.max_examples == 1:
+        raise MemoryTooSmall(batch.requests[0])
     examples = max(1, budget.max_examples // 2)
     logger.warning("the memory does not hold the batch: going on with %d examples", examples)
     tokens = None if budget.max_tokens is None else budget.max_tokens // 2
-    return replace(budget, max_examples=examples, max_tokens=tokens)
+    return replace(plan, budget=replace(budget, max_examples=examples, max_tokens=tokens))
 
 
 def generate_batch(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from s2s_ft.decode.requests import Budget
-from s2s_ft.decode.rules import settings_of
-from s2s_ft.decode.settings import SearchSettings
-from s2s_ft.decode.words import Sequences, forbidden_sequences, read_words, wanted_phrases
+from s2s_ft.decode.rules.assembly import settings_of
+from s2s_ft.decode.rules.words import Sequences, forbidden_sequences, read_words, wanted_phrases
+from s2s_ft.decode.search.requests import Budget
+from s2s_ft.decode.search.settings import SearchSettings
 from s2s_ft.options import DecodeOptions
 from s2s_ft.options.decode import DecodeRuntimeOptions
 from s2s_ft.options.search import SearchOptions

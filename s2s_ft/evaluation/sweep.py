@@ -31,8 +31,8 @@ from s2s_ft.evaluation.testset import TestSet
 from s2s_ft.output_file import write_whole
 
 if TYPE_CHECKING:
-    from s2s_ft.decode.beam_search import Trace
-    from s2s_ft.decode.traces import TraceHeader
+    from s2s_ft.decode.lines.traces import TraceHeader
+    from s2s_ft.decode.search.beam_search import Trace
     from s2s_ft.evaluation.measures import Measure
     from s2s_ft.text import TextCodec
 
@@ -72,7 +72,7 @@ def sweep(options: SweepOptions) -> int:
         ValueError: The traces or the references are at fault, or do not fit each other.
         EnvironmentFault: The JSON file cannot be written.
     """
-    from s2s_ft.decode.traces import TRACE_SUFFIX, read_header, read_traces
+    from s2s_ft.decode.lines.traces import TRACE_SUFFIX, read_header, read_traces
 
     files = options.traces
     name = files.input.removesuffix(TRACE_SUFFIX)
@@ -164,7 +164,7 @@ class Chosen:
         return rows, samples
 
     def _text(self, ids: Sequence[int]) -> str:
-        from s2s_ft.decode.outputs import one_line
+        from s2s_ft.decode.lines.outputs import one_line
         from s2s_ft.text import collapse_repeated_punctuation
 
         words = collapse_repeated_punctuation(self._codec.words(list(ids)))

@@ -48,8 +48,8 @@ class EncodeGraph(nn.Module):
             self.model.num_layers - 1,
         )
         plan.read_rows = torch.zeros(1, dtype=torch.long, device=source.device)
-        types = self.model._types(torch.zeros_like(source, dtype=torch.bool))
-        self.model._run(source, plan.positions, types, plan)
+        is_target = torch.zeros_like(source, dtype=torch.bool)
+        self.model.run(source, plan.positions, is_target, plan)
         return flat(plan.kept)
 
 
@@ -96,8 +96,8 @@ class StepGraph(nn.Module):
         )
         fed = tokens.flatten(1)
         plan.read_rows = torch.arange(rows - 1, examples * beams * rows, rows, device=tokens.device)
-        types = self.model._types(torch.ones_like(fed, dtype=torch.bool))
-        logits = self.model._run(fed, plan.positions.repeat(1, beams), types, plan)
+        is_target = torch.ones_like(fed, dtype=torch.bool)
+        logits = self.model.run(fed, plan.positions.repeat(1, beams), is_target, plan)
         return (torch.unflatten(logits, 0, (examples, beams)).float(), *flat(plan.kept))
 
 

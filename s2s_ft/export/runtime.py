@@ -23,13 +23,13 @@ import torch
 from torch import Tensor
 
 from s2s_ft.cli import EnvironmentFault
-from s2s_ft.decode.beam_search import Hypothesis, SearchPlan, search
 from s2s_ft.decode.defaults import as_flags, checked, in_their_names, read_defaults
-from s2s_ft.decode.requests import Budget, Request
-from s2s_ft.decode.rows import Row
-from s2s_ft.decode.rules import rules_of, settings_of
-from s2s_ft.decode.settings import SearchSettings
-from s2s_ft.decode.sources import Item, Reading, longest_first
+from s2s_ft.decode.lines.rows import Row
+from s2s_ft.decode.lines.sources import Item, Reading, longest_first
+from s2s_ft.decode.rules.assembly import rules_of, settings_of
+from s2s_ft.decode.search.beam_search import Hypothesis, SearchPlan, search
+from s2s_ft.decode.search.requests import Budget, Request
+from s2s_ft.decode.search.settings import SearchSettings
 from s2s_ft.export.manifest import ENCODE, STEP, Manifest, tensor_names
 from s2s_ft.methods import Method, method_named
 from s2s_ft.options.search import SearchOptions

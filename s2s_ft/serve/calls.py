@@ -1,6 +1,6 @@
 """What `POST /generate` takes and gives, checked by pydantic.
 
-    {"text": "…" or ["…", …], "num_beams": 5, "max_new_tokens": 40}
+    {"text": "…" or ["…", ["token", …], …], "num_beams": 5, "max_new_tokens": 40}
  -> {"outputs": [[{"text": "…", "score": -3.1, "log_probability": -3.1, …}, …], …], …}
 
 Notable: options are named as transformers names them; one that is left out is what the checkpoint's
@@ -11,6 +11,7 @@ is no number, and a name that is not known is an error that says which one may h
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Annotated, Any
 
 from pydantic import (
@@ -18,6 +19,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
     ValidationError,
     model_validator,
 )
@@ -25,7 +27,7 @@ from pydantic import (
 from s2s_ft.options.config_file import nearest
 from s2s_ft.serve.backend import Generated, Settings, Work
 from s2s_ft.serve.faults import HttpFault
-from s2s_ft.serve.options import LimitOptions
+from s2s_ft.serve.options import LimitOptions, ServeOptions
 
 NOT_OPTIONS = ("text", "prefix")
 MAX_TOLD = 3  # mistakes that one answer names
@@ -36,9 +38,24 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _source(value: Any) -> str | list[str]:
+    """One source of a list: a text, or a list of tokens."""
+    is_list = isinstance(value, list) and all(isinstance(token, str) for token in value)
+    if not (is_list or isinstance(value, str)):
+        raise ValueError("should be a text, or a list of tokens")
+    return value  # type: ignore[no-any-return]
+
+
+Source = Annotated[str | list[str], PlainValidator(_source, json_schema_input_type=str | list[str])]
+Sources = Annotated[
+    list[Source],
+    # A body of nothing but mistakes must not become a list of mistakes.
+    Field(fail_fast=True),
+    Field(min_length=1),
+    BeforeValidator(_listed, json_schema_input_type=str | list[str | list[str]]),
+]
 Texts = Annotated[
     list[str],
-    # A body of nothing but mistakes must not become a list of mistakes.
     Field(fail_fast=True),
     Field(min_length=1),
     BeforeValidator(_listed, json_schema_input_type=str | list[str]),
@@ -53,7 +70,10 @@ class GenerateCall(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
 
-    text: Texts = Field(description="The source, or several.")
+    text: Sources = Field(
+        description="The source, or several; one of several may be a list of tokens, to be looked "
+        "up and not cut."
+    )
     prefix: Texts | None = Field(
         default=None,
         description="What the output must begin with: one for all texts, or one for each.",
@@ -154,14 +174,24 @@ def settings_of(call: GenerateCall) -> Settings:
     )
 
 
-def works_of(call: GenerateCall, limits: LimitOptions) -> tuple[list[Work], list[bool]]:
+def works_of(call: GenerateCall, options: ServeOptions) -> tuple[list[Work], list[bool]]:
     """The texts of a call, and which of them were cut to `--max_source_chars`."""
-    prefixes = call.prefix or [""]
-    works = [
-        Work(text[: limits.max_source_chars], key, prefixes[key % len(prefixes)])
-        for key, text in enumerate(call.text)
-    ]
-    return works, [len(text) > limits.max_source_chars for text in call.text]
+    most, prefixes = options.limits.max_source_chars, call.prefix or [""]
+    works, was_cut = [], []
+    for key, given in enumerate(call.text):
+        source = given
+        if isinstance(given, str) and options.model.tokenized_input:
+            source = given.split()
+        cut = source[:most] if isinstance(source, str) else _first_tokens(source, most)
+        works.append(Work(cut, key, prefixes[key % len(prefixes)]))
+        was_cut.append(len(cut) < len(source))
+    return works, was_cut
+
+
+def _first_tokens(tokens: list[str], most: int) -> list[str]:
+    """As many tokens as make a text of `most` characters at most, with spaces between them."""
+    ends = accumulate(len(token) + 1 for token in tokens)
+    return [token for token, end in zip(tokens, ends, strict=True) if end - 1 <= most]
 
 
 def answer_of(

@@ -1,9 +1,9 @@
 """The server's model: a `Generator`, as a `Backend`.
 
 Notable: texts of different requests are searched together, so their keys (on which only the random
-numbers of samples hang) may repeat, and results find their texts by the request object itself. What
-a client sends is only ever text: its words are looked up here, never taken for names of files, as
-the flags of the command line may be.
+numbers of samples hang) may repeat, and a request of the search says itself which text it is of.
+What a client sends is only ever text: its words are looked up here, never taken for names of files,
+as the flags of the command line may be.
 
 torch is imported with this module; the server imports it on the model's thread.
 """
@@ -12,34 +12,49 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
-
-import torch
 
 from s2s_ft.decode.decoder import Decoder
 from s2s_ft.decode.defaults import in_their_names
 from s2s_ft.decode.generator import Generator
-from s2s_ft.decode.hypotheses import Hypothesis, SearchResult
+from s2s_ft.decode.lines.rows import Row
+from s2s_ft.decode.lines.sources import Item
 from s2s_ft.decode.loading import make_ready
-from s2s_ft.decode.requests import NonFiniteScores, Request
-from s2s_ft.decode.rows import Row
-from s2s_ft.decode.session import generate
-from s2s_ft.decode.sources import longest_first
-from s2s_ft.decode.words import forbidden_sequences
-from s2s_ft.serve.backend import Generated, ModelFault, Output, Work
+from s2s_ft.decode.search.hypotheses import Hypothesis, SearchResult
+from s2s_ft.decode.search.requests import MemoryTooSmall, NonFiniteScores, Request, RequestFault
+from s2s_ft.serve.backend import Generated, ModelFault, Outcome, Output, Settings, Task, Work
 from s2s_ft.serve.options import ServedModelOptions
 from s2s_ft.text import TextCodec
 
 NOTHING = Generated((Output("", None, None, 0, finished=True),))
 """What comes of an empty text."""
 
+NO_NUMBERS = (
+    "the model's scores are no numbers: the weights are damaged, or too large for --fp16 (try "
+    "--bf16)"
+)
+KNOWN_SETTINGS = 64
+"""Settings whose decoders are kept; making one takes a few milliseconds."""
 
-class GeneratorBackend(Generator):
-    """A checkpoint that decodes what the server hands it; made by `load`."""
 
-    name = ""
+@dataclass(frozen=True)
+class _RequestOf(Request):
+    """A request of the search that says which text it is of."""
+
+    task: Task | None = None
+
+
+class GeneratorBackend:
+    """A checkpoint that decodes what the server hands it."""
+
+    def __init__(self, generator: Generator, name: str) -> None:
+        """Take a generator that nobody else uses, and what to call it."""
+        self.name = name
+        self._generator = generator
+        self._decoder_of = lru_cache(KNOWN_SETTINGS)(self._new_decoder)
 
     @classmethod
     def load(cls, options: ServedModelOptions) -> GeneratorBackend:
@@ -48,7 +63,7 @@ class GeneratorBackend(Generator):
         Raises:
             ValueError: it cannot be loaded, or the device has not got the number format.
         """
-        backend = cls.from_pretrained(
+        generator = Generator.from_pretrained(
             options.model_path,
             device="cpu" if options.no_cuda else None,
             bf16=options.bf16,
@@ -56,72 +71,73 @@ class GeneratorBackend(Generator):
             int8=options.int8,
             cache_dir=options.cache_dir,
         )
-        assert isinstance(backend, GeneratorBackend)
-        backend.name = options.model_path
-        make_ready(backend.device)
-        backend.decode([Work("a", 0)], {})
+        make_ready(generator.device)
+        backend = cls(generator, options.model_path)
+        prepared = backend.prepare([Work("a", 0)], ())
+        tasks = [Task(each) for each in prepared if not isinstance(each, Generated)]
+        for _, outcome in backend.decode(tasks, (), 1):
+            if isinstance(outcome, Exception):
+                raise outcome
         return backend
 
-    def decode(self, works: Sequence[Work], options: Mapping[str, Any]) -> list[Generated]:
-        """Decode texts with the options of a call (see `Backend.decode`)."""
-        words = {name: options.get(name, ()) for name in ("bad_words", "force_words")}
-        others = {name: value for name, value in options.items() if name not in words}
+    def prepare(self, works: Sequence[Work], settings: Settings) -> list[Any]:
+        """Look up the tokens of a request's texts, and check them (see `Backend.prepare`)."""
+        rows = [Row(work.text, work.key + 1, prefix=work.prefix) for work in works]
         try:
-            decoder = self._decoder(len(works), others)
-            bad_words = forbidden_sequences(words["bad_words"], decoder.fine_tuned.codec)
-            decoder = replace(decoder, settings=replace(decoder.settings, bad_words=bad_words))
-            with self._lock, decoder.at_work():
-                return _search(decoder, works, words["force_words"])
-        except NonFiniteScores as fault:
-            raise ModelFault(
-                "the model's scores are no numbers: the weights are damaged, or too large for "
-                "--fp16 (try --bf16)"
-            ) from fault
+            items = self._decoder_of(settings).read(rows)
         except ValueError as fault:
             raise ValueError(_for_clients(str(fault))) from fault
-        except torch.OutOfMemoryError as fault:
-            raise ModelFault("the device's memory does not hold one text at a time") from fault
+        return [
+            NOTHING if item.is_empty else replace(item, request=replace(item.request, key=work.key))
+            for item, work in zip(items, works, strict=True)
+        ]
+
+    def decode(
+        self, tasks: Iterable[Task | None], settings: Settings, size: int
+    ) -> Iterator[tuple[Task, Outcome]]:
+        """Decode texts that come and go (see `Backend.decode`)."""
+        decoder = self._decoder_of(settings)
+        # On a CPU a text costs the same whenever it comes in; a GPU would rather take in several.
+        refill_share = 0.0 if self._generator.device.type == "cpu" else None
+        budget = replace(decoder.budget, max_examples=size, refill_share=refill_share)
+        decoder = replace(decoder, budget=budget)
+        requests = (None if task is None else _request_of(task) for task in tasks)
+        with decoder.at_work():
+            for request, result in decoder.separate_results(requests, _is_wanted):
+                task = _task_of(request)
+                yield task, _outcome(decoder.fine_tuned.codec, task.prepared, result)
+
+    def _new_decoder(self, settings: Settings) -> Decoder:
+        """What decodes with the options of a call."""
+        options: dict[str, Any] = dict(settings)
+        return replace(self._generator.decoder(**options), name="text")
 
 
-def _search(decoder: Decoder, works: Sequence[Work], force_words: Sequence[str]) -> list[Generated]:
-    """What is found for each text."""
-    rows = [
-        Row(work.text, work.key + 1, prefix=work.prefix, force_words=tuple(force_words))
-        for work in works
-    ]
-    items = list(replace(decoder.reading, name="text").items(rows))
-    # `index` tells texts apart, `key` may be the same for texts of several requests.
-    requests = {
-        item.index: replace(item.request, key=work.key)
-        for item, work in zip(items, works, strict=True)
-    }
-    waiting = [requests[item.index] for item in longest_first(items) if not item.is_empty]
-    index_of = {id(request): index for index, request in requests.items()}
-    generated = [NOTHING] * len(works)
-    for request, result in _results(decoder, waiting):
-        index = index_of[id(request)]
-        generated[index] = _generated(
-            decoder.fine_tuned.codec, result, truncated=items[index].is_cut
-        )
-    return generated
+def _request_of(task: Task) -> _RequestOf:
+    request = task.prepared.request
+    return _RequestOf(request.key, request.source, request.prefix, request.phrases, task)
 
 
-def _results(decoder: Decoder, requests: Sequence[Request]) -> list[tuple[Request, SearchResult]]:
-    found = generate(
-        decoder.fine_tuned.model,
-        decoder.fine_tuned.method,
-        requests,
-        decoder.settings,
-        budget=decoder.budget,
-        left_to_right_source=decoder.options.search.mode == "l2r",
-    )
-    return list(found)
+def _task_of(request: Request) -> Task:
+    assert isinstance(request, _RequestOf)
+    assert request.task is not None
+    return request.task
 
 
-def _generated(codec: TextCodec, result: SearchResult, *, truncated: bool) -> Generated:
+def _is_wanted(request: Request) -> bool:
+    return _task_of(request).is_wanted
+
+
+def _outcome(codec: TextCodec, item: Item, result: SearchResult | RequestFault) -> Outcome:
+    """What a text's search found, or what went wrong with it."""
+    if isinstance(result, MemoryTooSmall):
+        return ModelFault("the device's memory does not hold one text at a time")
+    if isinstance(result, NonFiniteScores):
+        return ModelFault(NO_NUMBERS)
     if not all(math.isfinite(each.score) for each in result.hypotheses):
-        raise ModelFault("the model's scores are no numbers: the weights are damaged")
-    return Generated(tuple(_output(codec, each) for each in result.hypotheses), truncated)
+        return ModelFault(NO_NUMBERS)
+    outputs = tuple(_output(codec, each) for each in result.hypotheses)
+    return Generated(outputs, truncated=item.is_cut)
 
 
 def _for_clients(message: str) -> str:

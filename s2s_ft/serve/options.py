@@ -8,7 +8,7 @@ from s2s_ft.options.checks import at_least, at_most, at_most_one_of, finite, mor
 
 @dataclass(frozen=True, kw_only=True)
 class ServedModelOptions:
-    """The fine-tuned checkpoint, and how it computes."""
+    """The fine-tuned checkpoint, how it computes and what it is given."""
 
     model_path: str = field(
         metadata=flag("Folder of the checkpoint, or its name on the hub.", metavar="DIR")
@@ -21,6 +21,10 @@ class ServedModelOptions:
     fp16: bool = field(default=False, metadata=flag("Compute in float16."))
     int8: bool = field(
         default=False, metadata=flag("Compute with 8-bit weights and inputs (CPU only).")
+    )
+    tokenized_input: bool = field(
+        default=False,
+        metadata=flag("Texts are tokens with spaces between, to be looked up and not cut."),
     )
 
     def __post_init__(self) -> None:
@@ -82,7 +86,11 @@ class BatchingOptions:
     """How texts of different requests are decoded together."""
 
     max_batch_size: int = field(
-        default=32, metadata=flag("Texts that are decoded at a time, of one or more requests.")
+        default=32,
+        metadata=flag(
+            "Texts that are decoded at a time, of one or more requests; when one is done, the next "
+            "takes its place."
+        ),
     )
     batch_wait_ms: float = field(
         default=5.0,

@@ -129,7 +129,7 @@ class _Run:
 
     def model_has_ended(self) -> bool:
         """Whether the model's thread is done with all it was given."""
-        return self._service.thread.stop(IDLE_WAIT_S)
+        return self._service.has_ended(IDLE_WAIT_S)
 
     async def _start(self, listener: socket.socket) -> None:
         host, port = listener.getsockname()[:2]

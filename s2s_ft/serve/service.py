@@ -22,7 +22,7 @@ from s2s_ft.serve.batcher import Batcher, NoMoreWork, RoomIsFull
 from s2s_ft.serve.calls import answer_of, read_call, settings_of, works_of
 from s2s_ft.serve.faults import ClientHasGone, HttpFault
 from s2s_ft.serve.options import ServeOptions
-from s2s_ft.serve.worker import ModelThread
+from s2s_ft.serve.worker import Worker
 
 Status = Literal["loading", "ready", "failing", "draining"]
 Result = TypeVar("Result")
@@ -41,7 +41,7 @@ class Service:
         """Take what loads the model; it is called on the model's thread."""
         self._load = load
         self.options = options
-        self.thread = ModelThread()
+        self._model_thread, self._reading_thread = Worker("model"), Worker("reading")
         self._backend: Backend | None = None
         self._batcher: Batcher | None = None
         self._is_draining = False
@@ -54,10 +54,12 @@ class Service:
         Raises:
             Whatever loading raises.
         """
-        backend = await self.thread.call(self._load)
+        backend = await self._model_thread.call(self._load)
         if self._is_draining:
             return
-        self._batcher = Batcher(backend, self.thread, self.options.batching)
+        self._batcher = Batcher(
+            backend, self._model_thread, self._reading_thread, self.options.batching
+        )
         self._batcher.start()
         self._backend = backend
 
@@ -69,6 +71,11 @@ class Service:
         """
         self._is_draining = True
         return 0 if self._batcher is None else await self._batcher.close(grace_s)
+
+    def has_ended(self, timeout: float) -> bool:
+        """Whether both threads end within `timeout` seconds each, once nothing is left to do."""
+        threads = (self._reading_thread, self._model_thread)
+        return all([thread.stop(timeout) for thread in threads])
 
     @property
     def status(self) -> Status:
@@ -116,7 +123,7 @@ class Service:
         """
         call = read_call(body, self.options.limits)
         batcher = self._ready_batcher()
-        works, was_cut = works_of(call, self.options.limits)
+        works, was_cut = works_of(call, self.options)
         begun = time.monotonic()
         work = self._decode(batcher, works, settings_of(call))
         results = await while_connected(work, receive, deadline - begun)

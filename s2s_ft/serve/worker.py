@@ -1,4 +1,5 @@
-"""The one thread that touches the model, called from an event loop.
+"""A thread of its own for what must not run on the event loop: one for the model, which no other
+thread touches, and one that reads texts.
 
 Notable: it is a daemon, so that a model that hangs keeps nobody from ending the process; see
 `run.py` for how the process ends then.
@@ -15,28 +16,29 @@ from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
-_Task = tuple[Callable[[], Any], "asyncio.Future[Any]"]
+_Call = tuple[Callable[[], Any], "asyncio.Future[Any]"]
 
 
-class ModelThread:
-    """Runs functions one after another on a thread of its own."""
+class Worker:
+    """Runs functions one after another on its thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
         """Start the thread."""
-        self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="model", daemon=True)
+        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
     async def call(self, function: Callable[[], Result]) -> Result:
         """Run `function` on the thread, after what was given before.
 
-        Whoever waits may be cancelled; a function that has begun ends all the same.
+        Whoever waits may be cancelled; a function that has begun ends all the same, and one that
+        has not never will.
 
         Raises:
             Whatever the function raises.
         """
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._tasks.put((function, future))
+        self._calls.put((function, future))
         return await future
 
     def stop(self, timeout: float) -> bool:
@@ -45,17 +47,19 @@ class ModelThread:
         Returns:
             Whether it has ended within `timeout` seconds.
         """
-        self._tasks.put(None)
+        self._calls.put(None)
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def _work(self) -> None:
-        while (task := self._tasks.get()) is not None:
-            function, future = task
-            deliver = _outcome(function, future)
-            with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody waits
-                future.get_loop().call_soon_threadsafe(deliver)
-            del task, function, future, deliver  # nothing is held while there is nothing to do
+        while (call := self._calls.get()) is not None:
+            function, future = call
+            if not future.cancelled():
+                deliver = _outcome(function, future)
+                with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody waits
+                    future.get_loop().call_soon_threadsafe(deliver)
+                del deliver
+            del call, function, future  # nothing is held while there is nothing to do
 
 
 def _outcome(function: Callable[[], Result], future: asyncio.Future[Result]) -> Callable[[], None]:

@@ -176,6 +176,17 @@ def test_trying_a_model_by_hand(checkpoint):
     assert "num_beams: expected a whole number" in mistake
 
 
+def test_what_is_typed_may_be_tokens(checkpoint):
+    def shown(typed, *flags):
+        process = start("decode_seq2seq.py", *command(checkpoint, "--interactive", *flags))
+        shown, errors = process.communicate(f"{typed}\n")
+        assert process.returncode == 0, errors
+        return shown.splitlines()[0]
+
+    assert shown("data ##s linux", "--tokenized_input") != shown("data ##s linux")
+    assert shown("data linux", "--tokenized_input") == shown("data linux")
+
+
 @pytest.mark.parametrize(
     ("data", "flags", "line"),
     [

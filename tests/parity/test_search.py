@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from s2s_ft.decode.beam_search import SearchSettings
+from s2s_ft.decode.search.beam_search import SearchSettings
 from s2s_ft.decode.session import generate_batch as generate
 from s2s_ft.methods import Method, method_named
 from s2s_ft.model.seq2seq import Seq2SeqModel

@@ -53,6 +53,24 @@ def test_a_full_queue_is_503_and_those_who_leave_make_room(loud: Start) -> None:
         assert busy.recv(65536).startswith(b"HTTP/1.1 200")
 
 
+def test_a_text_that_comes_later_may_be_answered_first(loud: Start) -> None:
+    """One that stays in the model until another has been said, which comes into the same batch."""
+    served = loud("--max_batch_size", "2")
+    with ThreadPoolExecutor(1) as clients:
+        long = clients.submit(served.generate, {"text": "until:short"})
+        wait_for(lambda: served.health()["counts"].get("batches") == 1)
+        assert served.generate({"text": "short"}).json["outputs"][0][0]["text"] == "SHORT"
+        assert long.result().json["outputs"][0][0]["text"] == "UNTIL:SHORT"
+    counts = served.health()["counts"]
+    assert (counts["batches"], counts["joined"]) == (1, 1)
+
+
+def test_who_is_late_leaves_the_place_to_others(loud: Start) -> None:
+    served = loud("--request_timeout_s", "1", "--max_batch_size", "1")
+    assert served.generate({"text": "until:nobody says this"}).status == 504
+    assert served.generate({"text": "a"}).status == 200
+
+
 def test_late_answers_are_504_and_their_work_is_dropped(loud: Start) -> None:
     served = loud("--request_timeout_s", "1", "--max_batch_size", "1")
     with ThreadPoolExecutor(4) as clients:
@@ -75,9 +93,10 @@ def test_the_models_failures_end_nothing(loud: Start) -> None:
         assert f"request {reply.headers['x-request-id']}: the model failed" in served.log()
     assert served.request("GET", "/health").status == 503
     with ThreadPoolExecutor(3) as clients:
-        texts = ["a", "fail:x", "b"]
-        replies = list(clients.map(served.generate, [{"text": text} for text in texts]))
-    assert [reply.status for reply in replies] == [200, 500, 200]
+        for fault in ("fail:x", "crash:x"):
+            texts = ["a", fault, "b"]
+            replies = list(clients.map(served.generate, [{"text": text} for text in texts]))
+            assert [reply.status for reply in replies] == [200, 500, 200]
     assert served.generate({"text": "c"}).status == 200
     assert served.health()["status"] == "ready"
 
@@ -101,6 +120,12 @@ def test_long_texts_are_cut_and_the_answer_says_so(loud: Start) -> None:
     assert [output[0]["text"] for output in told["outputs"]] == ["ABCDE", "ABCDE"]
     assert told["truncated"] == [True, False]
     assert served.health()["counts"]["truncated"] == 1
+
+
+def test_tokenized_input_is_split_at_spaces(loud: Start) -> None:
+    served = loud("--tokenized_input")
+    told = served.generate({"text": [" a ##b  c", ["a b", "c"]]}).json
+    assert [output[0]["text"] for output in told["outputs"]] == ["A|##B|C", "A B|C"]
 
 
 def test_a_client_that_does_not_read_is_left(loud: Start) -> None:

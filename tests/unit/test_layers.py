@@ -50,6 +50,8 @@ ACROSS = {
     ("s2s_ft.train.evaluate", "s2s_ft.evaluation"),
     ("s2s_ft.evaluation.sweep", "s2s_ft.decode"),
 }
+# Within decoding; what is not named here lies between `lines` and `ways`.
+DECODING = {"search": 0, "rules": 1, "lines": 2, "ways": 4, "run": 5}
 LAZY_OUTSIDERS = {("s2s_ft.options.config_file", "yaml")}  # imported when a file is read
 NAMES_WITHOUT_A_HOME = {"utils", "common", "helpers", "misc"}
 SOURCES = sorted(PACKAGE.rglob("*.py"))
@@ -137,6 +139,19 @@ def test_text_does_not_use_the_rest_of_its_layer() -> None:
     for path in SOURCES:
         if module_name(path).startswith("s2s_ft.text"):
             assert not [m for m in imports(path) if m.startswith(("s2s_ft.data", "s2s_ft.methods"))]
+
+
+def floor(module: str) -> int:
+    return DECODING.get(module.split(".")[2], 3)
+
+
+def test_within_decoding_arrows_only_go_down() -> None:
+    for path in SOURCES:
+        name = module_name(path)
+        if name.startswith("s2s_ft.decode."):
+            ours = [module for module in imports(path) if module.startswith("s2s_ft.decode.")]
+            up = [module for module in ours if floor(module) > floor(name)]
+            assert not up, f"{identify(path)} reaches up to {up}"
 
 
 def test_the_package_imports_nothing_eagerly() -> None:

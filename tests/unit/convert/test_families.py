@@ -17,7 +17,7 @@ from transformers import AutoModelForMaskedLM
 
 from s2s_ft.convert.__main__ import main
 from s2s_ft.corruption import CLEAN, USUAL
-from s2s_ft.decode.beam_search import SearchSettings
+from s2s_ft.decode.search.beam_search import SearchSettings
 from s2s_ft.decode.session import generate_batch
 from s2s_ft.layout import Corrupted
 from s2s_ft.methods import METHODS, Method

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from s2s_ft.decode.beam_search import SearchPlan, SearchResult, search
-from s2s_ft.decode.requests import Budget, Request
-from s2s_ft.decode.rules import rules_of
-from s2s_ft.decode.settings import SearchSettings
+from s2s_ft.decode.rules.assembly import rules_of
+from s2s_ft.decode.search.beam_search import SearchPlan, SearchResult, search
+from s2s_ft.decode.search.requests import Budget, Request
+from s2s_ft.decode.search.settings import SearchSettings
 from s2s_ft.text import SpecialIds
 
 EOS = 0

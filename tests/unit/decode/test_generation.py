@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from s2s_ft.decode.phrases import num_missing
-from s2s_ft.decode.requests import Budget, Request
+from s2s_ft.decode.rules.phrases import num_missing
+from s2s_ft.decode.search.requests import Budget, Request
+from s2s_ft.decode.search.settings import SearchSettings
 from s2s_ft.decode.session import generate
-from s2s_ft.decode.settings import SearchSettings
 from s2s_ft.methods import Method, PseudoMask
 from s2s_ft.model.pretrained import load_finetuned
 from s2s_ft.model.seq2seq import Seq2SeqModel

@@ -84,6 +84,7 @@ def test_options_reach_the_search(generator):
         ({"max_new_tokens": 500}, "leaves no room for a source"),
         ({"temperature": 2.0, "do_sample": False}, "temperature 2.0 needs"),
         ({"force_words": ["zzz"]}, "force_words: the tokenizer cannot write 'zzz'"),
+        ({"force_words": ["linux"], "do_sample": True}, "force_words and do_sample exclude each"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"prefixes": ["a"]}, "prefixes has 1 entries for 4 sources"),
     ],
@@ -139,7 +140,9 @@ def test_a_listed_word_is_never_the_name_of_a_file(generator, tmp_path):
     secret.write_text("linux\n", encoding="utf-8")
     with pytest.raises(ValueError, match="the tokenizer cannot write"):
         generator(SOURCES[:1], force_words=[str(secret)])
-    with pytest.raises(ValueError, match="is no word; give strings without"):
+    with pytest.raises(ValueError, match=r"bad_words: the tokenizer cannot write 'a\|b'"):
         generator(SOURCES[:1], bad_words=["a|b"])
+    with pytest.raises(ValueError, match="force_words: 3 is no word; give strings"):
+        generator(SOURCES[:1], force_words=["linux", 3])
     with pytest.raises(ValueError, match="the tokenizer cannot write"):
         generator(SOURCES[:1], force_words="z" * 5000)

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from s2s_ft.decode.beam_search import Trace
+from s2s_ft.decode.lines.traces import TraceHeader, header_line, trace_line
 from s2s_ft.decode.rescore import RescoreOptions, best_sequence, rescore
-from s2s_ft.decode.traces import TraceHeader, header_line, trace_line
+from s2s_ft.decode.search.beam_search import Trace
 
 END, PAD = 3, 0
 

@@ -16,10 +16,10 @@ import torch
 
 from s2s_ft.corruption import Corruption
 from s2s_ft.decode import session
-from s2s_ft.decode.beam_search import SearchResult
-from s2s_ft.decode.requests import Budget, NonFiniteScores, Request
+from s2s_ft.decode.search.beam_search import SearchResult
+from s2s_ft.decode.search.requests import Budget, MemoryTooSmall, NonFiniteScores, Request
+from s2s_ft.decode.search.settings import SearchSettings
 from s2s_ft.decode.session import generate, generate_batch
-from s2s_ft.decode.settings import SearchSettings
 from s2s_ft.methods import METHODS, Method, PseudoMask
 from s2s_ft.model import columns
 from s2s_ft.model.int8 import quantize_linear_layers
@@ -126,8 +126,9 @@ def test_where_memory_runs_out_the_rest_is_searched_in_smaller_batches(
     monkeypatch.setattr(
         session.ModelStepper, "admit", lambda *_: (_ for _ in ()).throw(MemoryError())
     )
-    with pytest.raises(MemoryError):
+    with pytest.raises(MemoryTooSmall, match="input row 1: memory does not hold it") as caught:
         decoded(model, method, rows, Budget(8))
+    assert caught.value.request.key == 0
 
 
 def test_scores_that_are_no_numbers_name_their_request(

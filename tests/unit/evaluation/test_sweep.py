@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from s2s_ft.decode.beam_search import Trace
-from s2s_ft.decode.traces import TraceHeader, header_line, trace_line
+from s2s_ft.decode.lines.traces import TraceHeader, header_line, trace_line
+from s2s_ft.decode.search.beam_search import Trace
 from s2s_ft.evaluation.sweep import Row, best_row, main
 from s2s_ft.evaluation.sweep_options import GridOptions, Setting, settings_of
 

@@ -15,8 +15,8 @@ import onnx
 import pytest
 
 from s2s_ft.cli import EnvironmentFault
+from s2s_ft.decode.search.settings import SearchSettings
 from s2s_ft.decode.session import generate_batch
-from s2s_ft.decode.settings import SearchSettings
 from s2s_ft.export.manifest import FILE, Manifest
 from s2s_ft.export.onnx_files import OPSET, method_of
 from s2s_ft.export.options import ExportOptions

@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import nn
 
+from s2s_ft.decode.search.settings import SearchSettings
 from s2s_ft.decode.session import generate_batch
-from s2s_ft.decode.settings import SearchSettings
 from s2s_ft.export.graphs import EncodeGraph, StepGraph
 from s2s_ft.export.manifest import Manifest, tensor_names
 from s2s_ft.export.onnx_files import manifest_of, method_of

@@ -1,62 +1,25 @@
-"""The batcher over a model that answers when it is let: batches, order, timeouts, failures."""
+"""The batcher over a model that answers when it is let: batches, order, timeouts, failures.
+
+`test_joining.py` has what comes into a batch that is running.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pytest
 
-from s2s_ft.serve.backend import Backend, Generated, ModelFault, Settings, Work
+from s2s_ft.serve.backend import Generated, ModelFault, Outcome, Settings, Task, Work
 from s2s_ft.serve.batcher import Batcher, NoMoreWork, RoomIsFull
-from s2s_ft.serve.options import BatchingOptions
-from s2s_ft.serve.worker import ModelThread
-from tests.serve.fakes import Gated, Loud
-
-GREEDY: Settings = ()
-BEAM: Settings = (("num_beams", 5),)
-Story = Callable[[Batcher], Awaitable[Any]]
-
-
-def play(story: Story, backend: Backend, **options: Any) -> Any:
-    """What a story with a running batcher returns."""
-
-    async def all_of_it() -> Any:
-        thread = ModelThread()
-        options.setdefault("batch_wait_ms", 0.0)
-        batcher = Batcher(backend, thread, BatchingOptions(**options))
-        batcher.start()
-        try:
-            return await asyncio.wait_for(story(batcher), 30)
-        finally:
-            await batcher.close(0)
-            if isinstance(backend, Gated):
-                backend.open(1000)
-            assert thread.stop(10)
-
-    return asyncio.run(all_of_it())
-
-
-def asked(batcher: Batcher, *texts: str, settings: Settings = GREEDY) -> asyncio.Task[Any]:
-    """A request under way."""
-    works = [Work(text, key) for key, text in enumerate(texts)]
-    return asyncio.ensure_future(batcher.generate(works, settings))
+from tests.serve.fakes import Fake, Gated, Loud, loud
+from tests.unit.serve.stories import BEAM, GREEDY, asked, play, settled, words
 
 
 async def came(backend: Gated) -> None:
     """Until the model has got a further batch."""
     await asyncio.to_thread(backend.came.acquire)
-
-
-async def settled(batcher: Batcher, count: int) -> None:
-    """Until `count` texts wait."""
-    while batcher.num_waiting != count:
-        await asyncio.sleep(0)
-
-
-def words(results: list[Generated]) -> list[str]:
-    return [result.outputs[0].text for result in results]
 
 
 def test_what_comes_while_the_model_is_busy_is_decoded_together() -> None:
@@ -70,8 +33,7 @@ def test_what_comes_while_the_model_is_busy_is_decoded_together() -> None:
         backend.open(2)
         assert words(await first) == ["A"]
         assert [words(await other) for other in others] == [["B"], ["C"], ["D"]]
-        assert batcher.counts["batches"] == 2
-        assert batcher.counts["texts"] == 4
+        assert batcher.counts == {"batches": 1, "joined": 3, "texts": 4, "dropped": 0}
 
     play(story, backend)
     assert backend.texts == [["a"], ["b", "c", "d"]]
@@ -231,23 +193,46 @@ def test_faults_in_a_row_are_counted_but_not_the_clients() -> None:
                 await asked(batcher, "fail:no")
         with pytest.raises(ValueError, match="thirteen"):
             await asked(batcher, "a", settings=(("seed", 13),))
-        assert batcher.faults_in_a_row == 3
+        assert (batcher.faults_in_a_row, batcher.num_waiting) == (3, 0)
         await asked(batcher, "a")
         assert (batcher.faults_in_a_row, batcher.counts["faults"]) == (0, 3)
 
     play(story, Loud())
 
 
-def test_too_few_results_are_a_fault_of_the_model() -> None:
-    class Forgetful(Loud):
-        def decode(self, *arguments: Any) -> list[Generated]:
-            return super().decode(*arguments)[1:]
+def test_texts_that_never_come_back_are_a_fault_of_the_model() -> None:
+    class Forgetful(Fake):
+        def decode(
+            self, tasks: Iterable[Task | None], settings: Settings, size: int
+        ) -> Iterator[tuple[Task, Outcome]]:
+            for task in tasks:
+                assert task is not None
+                yield task, loud(task)
+                return
 
     async def story(batcher: Batcher) -> None:
-        with pytest.raises(ModelFault, match="1 results came of 2 texts"):
+        with pytest.raises(ModelFault, match="nothing came of 1 texts"):
             await asked(batcher, "a", "b")
 
     play(story, Forgetful())
+
+
+def test_what_need_not_be_decoded_never_meets_the_model() -> None:
+    class Knowing(Gated):
+        def prepare(self, works: Sequence[Work], settings: Settings) -> list[Any]:
+            return [work if work.text else Generated(()) for work in works]
+
+    backend = Knowing()
+
+    async def story(batcher: Batcher) -> None:
+        assert await asked(batcher, "", "") == [Generated(()), Generated(())]
+        backend.open()
+        some = await asked(batcher, "", "a", "")
+        assert [len(result.outputs) for result in some] == [0, 1, 0]
+        assert batcher.num_waiting == 0
+
+    play(story, backend, max_queue=3)
+    assert backend.texts == [["a"]]
 
 
 def test_closing_finishes_what_was_accepted() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,9 +11,11 @@ import pytest
 from s2s_ft.serve.backend import Generated, Output, Work
 from s2s_ft.serve.calls import OPTION_NAMES, answer_of, read_call, settings_of, works_of
 from s2s_ft.serve.faults import HttpFault
-from s2s_ft.serve.options import LimitOptions
+from s2s_ft.serve.options import LimitOptions, ServedModelOptions, ServeOptions
 
 LIMITS = LimitOptions(max_texts=3, max_source_chars=10, max_beams=8)
+OPTIONS = ServeOptions(model=ServedModelOptions(model_path="x"), limits=LIMITS)
+TOKENIZED = replace(OPTIONS, model=ServedModelOptions(model_path="x", tokenized_input=True))
 
 
 def call(**content: Any) -> Any:
@@ -51,11 +54,24 @@ def test_every_option_of_the_contract_is_there() -> None:
 
 
 def test_works_are_cut_keyed_and_prefixed() -> None:
-    works, was_cut = works_of(call(text=["a" * 11, "b"], prefix="p"), LIMITS)
+    works, was_cut = works_of(call(text=["a" * 11, "b"], prefix="p"), OPTIONS)
     assert works == [Work("a" * 10, 0, "p"), Work("b", 1, "p")]
     assert was_cut == [True, False]
-    works, _ = works_of(call(text=["a", "b"], prefix=["p", ""]), LIMITS)
+    works, _ = works_of(call(text=["a", "b"], prefix=["p", ""]), OPTIONS)
     assert [work.prefix for work in works] == ["p", ""]
+
+
+def test_a_list_in_the_list_holds_tokens() -> None:
+    tokens = ["data", "##s", "linux"]
+    works, was_cut = works_of(call(text=[tokens, "data ##s", []]), OPTIONS)
+    assert [work.text for work in works] == [tokens[:2], "data ##s", []]  # within 10 characters
+    assert was_cut == [True, False, False]
+
+
+def test_with_tokenized_input_spaces_divide_tokens() -> None:
+    works, was_cut = works_of(call(text=["data  ##s ", "aaaa bbbbb cc", ["a b"]]), TOKENIZED)
+    assert [work.text for work in works] == [["data", "##s"], ["aaaa", "bbbbb"], ["a b"]]
+    assert was_cut == [False, True, False]
 
 
 def test_an_answer_tells_of_every_output() -> None:
@@ -87,7 +103,8 @@ def test_what_is_no_json_is_400(body: bytes) -> None:
         (b"{}", "text is missing"),
         (b'{"text": 5}', "text: should be a text, or a list of texts"),
         (b'{"text": null}', "text: should be a text, or a list of texts"),
-        (b'{"text": ["a", 5]}', "text[1]: should be a valid string"),
+        (b'{"text": ["a", 5]}', "text[1]: should be a text, or a list of tokens"),
+        (b'{"text": ["a", ["b", 5]]}', "text[1]: should be a text, or a list of tokens"),
         (b'{"text": ["a", "b", "c", "d"]}', "text: 4 texts; the server takes 3 at most"),
         (b'{"text": "a", "num_beans": 5}', "unknown option 'num_beans' (did you mean num_beams?)"),
         (b'{"text": "a", "num_beams": "5"}', "num_beams: should be a valid integer"),
@@ -112,6 +129,7 @@ def test_what_cannot_be_is_422_and_named(body: bytes, message: str) -> None:
 def test_a_body_of_mistakes_gets_one_short_answer() -> None:
     for body in (
         {"text": [1] * 100_000},
+        {"text": [[1] * 100_000]},
         {f"name{number}": 1 for number in range(50_000)},
         {"text": "a", "bad_words": [1] * 100_000},
         {"text": "a", "x" * 500_000: 1},

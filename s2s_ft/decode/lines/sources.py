@@ -1,0 +1,180 @@
+"""From the rows of an input to what the search is fed: framed, cut token ids, longest first.
+
+Notable: nothing here depends on the batch. Every source is cut to the same room, so that the
+longest allowed target always fits behind it, whatever it is batched with. The input is cut into
+*shares* of rows of similar length; where shares are decoded, and in which order, is the business of
+whoever hands them out, and the cut depends on the input and on the size of a batch alone. So one
+process, several of them and a run that goes on after an interruption all meet the same batches, and
+give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from s2s_ft.decode.lines.rows import Row
+from s2s_ft.decode.rules.words import wanted_phrases
+from s2s_ft.decode.search.requests import Request
+from s2s_ft.methods import Method
+from s2s_ft.text import TextCodec
+
+CHUNK_SIZE = 4096
+"""Rows that are tokenised at a time."""
+
+FEWEST_BATCHES, MOST_BATCHES = 1, 16
+"""Rows of a share, in batches: many, as a share begins and ends with a batch that is not full."""
+
+SHARE_OF_THE_REST = 8
+"""A share takes this part of the rows that are left, so that the last ones are small and processes
+end together."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One row, ready for the search.
+
+    Attributes:
+        request: `request.key` is the row's number, from 0; its source has no id where the row has
+            no token.
+        line: Line in the input, from 1.
+        label: What the row has for an `id`.
+        is_cut: Whether it lost tokens at its end.
+    """
+
+    request: Request
+    line: int
+    label: Any = None
+    is_cut: bool = False
+
+    @property
+    def index(self) -> int:
+        """The row's number, from 0."""
+        return self.request.key
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to read."""
+        return not self.request.source.size
+
+
+@dataclass(frozen=True)
+class Share:
+    """Some rows that are decoded together, longest first."""
+
+    number: int
+    items: Sequence[Item]
+
+
+@dataclass
+class Sources:
+    """All rows of an input, in its order."""
+
+    items: list[Item] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return len(self.items)
+
+    @property
+    def num_empty(self) -> int:
+        """Rows without any token."""
+        return sum(item.is_empty for item in self.items)
+
+    @property
+    def num_cut(self) -> int:
+        """Rows that lost tokens at their end."""
+        return sum(item.is_cut for item in self.items)
+
+    def shares(self, batch_size: int) -> list[Share]:
+        """The rows cut into shares: longest first, empty ones last.
+
+        Args:
+            batch_size: Rows that are decoded at a time, about.
+        """
+        items = longest_first(self.items)
+        shares: list[Share] = []
+        while items:
+            size = min(
+                max(len(items) // SHARE_OF_THE_REST, FEWEST_BATCHES * batch_size),
+                MOST_BATCHES * batch_size,
+            )
+            shares.append(Share(len(shares), items[:size]))
+            items = items[size:]
+        return shares
+
+
+def longest_first(items: Iterable[Item]) -> list[Item]:
+    """Items by the length of their sources; equally long ones stay in order."""
+    return sorted(items, key=lambda item: -item.request.source.size)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How rows become items.
+
+    Attributes:
+        codec: Tokenises.
+        method: Frames sources, and says how long they and outputs may be.
+        name: Of the input, for messages.
+        force_words: What every output must hold, beside what its row asks for.
+        without_words: Flag with which no row can ask for words; empty where it can.
+    """
+
+    codec: TextCodec
+    method: Method
+    name: str = ""
+    force_words: tuple[tuple[int, ...], ...] = ()
+    without_words: str = ""
+
+    def items(self, rows: Iterable[Row], first: int = 0) -> Iterator[Item]:
+        """The items of rows, in order, numbered from `first` on.
+
+        Raises:
+            ValueError: what a row wants of its output cannot be; the message names its line.
+        """
+        rows = iter(rows)
+        while chunk := list(islice(rows, CHUNK_SIZE)):
+            yield from self._items(chunk, first)
+            first += len(chunk)
+
+    def _items(self, rows: Sequence[Row], first: int) -> Iterator[Item]:
+        room = self.method.max_source_length - self.method.num_source_special
+        sources = self.codec.encode([row.source for row in rows])
+        for number, (row, tokens) in enumerate(zip(rows, sources, strict=True)):
+            ids = np.array(tokens, dtype=np.int64)
+            prefix, phrases = self._wishes(row)
+            request = Request(
+                key=first + number,
+                source=self.method.source(ids) if ids.size else ids,
+                prefix=prefix,
+                phrases=self.force_words + phrases,
+            )
+            yield Item(request, row.line, row.label, is_cut=ids.size > room)
+
+    def _wishes(self, row: Row) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
+        """What a row wants at the beginning of its output, and what inside of it."""
+        if not row.prefix and not row.force_words:
+            return (), ()
+        prefix = tuple(self.codec.encode([row.prefix])[0]) if row.prefix else ()
+        if row.force_words and self.without_words:
+            raise self._fault(row, f"force_words and {self.without_words} exclude each other")
+        try:
+            phrases = wanted_phrases(row.force_words, self.codec, "force_words")
+        except ValueError as fault:
+            raise self._fault(row, str(fault).removeprefix("--")) from fault
+        wanted = len(prefix) + sum(map(len, phrases))
+        if wanted >= self.method.max_target_length:
+            raise self._fault(
+                row,
+                f"its prefix and force_words have {wanted} tokens, and outputs "
+                f"{self.method.max_target_length} at most, the end token included",
+            )
+        return prefix, phrases
+
+    def _fault(self, row: Row, message: str) -> ValueError:
+        return ValueError(f"{self.name}, line {row.line}: {message}")

@@ -1,0 +1,211 @@
+"""From a file of rows to a file of lines.
+
+    rows ──> shares ──> this process, or workers, or ranks ──> journal ──> output, traces
+
+Notable: rows are decoded by length, and the output is in the order of the input. Its files are
+written in one step when all is done; until then every share that is done lies in the journal beside
+the output (`journal.py`), from which the same command goes on with `--resume`. Whoever decodes,
+the shares are the same, and so are the bytes of the output.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import torch
+from tqdm import tqdm
+
+from s2s_ft.decode.decoder import Decoder
+from s2s_ft.decode.identity import identity_of, input_of
+from s2s_ft.decode.lines.outputs import Line
+from s2s_ft.decode.lines.rows import STANDARD, read_rows
+from s2s_ft.decode.lines.sources import Share, Sources
+from s2s_ft.decode.lines.traces import TRACE_SUFFIX, TraceHeader, header_line
+from s2s_ft.decode.loading import load
+from s2s_ft.decode.ways.journal import Journal
+from s2s_ft.decode.ways.ranks import Ranks
+from s2s_ft.decode.ways.report import Report
+from s2s_ft.decode.ways.workers import Workers
+from s2s_ft.model.memory import give_back_freed_memory
+from s2s_ft.options import DecodeOptions
+from s2s_ft.output_file import write_whole
+
+logger = logging.getLogger(__name__)
+
+Results = Iterator[tuple[Share, list[Line]]]
+if TYPE_CHECKING:
+    Bar = tqdm[NoReturn]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be done with one checkpoint, whoever does it.
+
+    Attributes:
+        output: The file to write.
+        num_rows: Rows of the input.
+        shares: The rows, cut.
+        identity: What makes the run the run it is.
+        trace_head: First line of the traces, None where there are none.
+        report: What to say at the end.
+    """
+
+    output: Path
+    num_rows: int
+    shares: Sequence[Share]
+    identity: dict[str, Any]
+    trace_head: str | None
+    report: Report
+
+
+def decode_file(name: str, options: DecodeOptions, device: torch.device, ranks: Ranks) -> None:
+    """Decode the rows of `--input_file` with one checkpoint.
+
+    Args:
+        name: Folder or hub id of the checkpoint.
+        options: Those of the run, every flag of the search known.
+        device: Where it computes.
+        ranks: The processes of a launcher, or this one alone.
+
+    Raises:
+        ValueError: a row or a flag is not as it should be; nothing is written.
+        EnvironmentFault: processes that should decode died.
+        OSError: the output cannot be written.
+    """
+    output, resume = output_file(name, options), options.runtime.resume
+    _check_ranks(options, ranks)
+    if options.runtime.workers > 1:
+        with Workers(options.runtime.workers, name, options) as workers:
+            # Loaded here only for what it knows; the workers have models of their own.
+            here = load(name, options, torch.device("cpu"))
+            job = _job(output, Decoder.of(here, options, device), device)
+            del here
+            give_back_freed_memory()
+            _do(job, lambda shares, bar: workers.results(shares), resume=resume)
+    else:
+        decoder = Decoder.of(load(name, options, device), options)
+        job = _job(output, decoder, device)
+        if not ranks.is_main:
+            ranks.serve(job.shares, lambda share: _decoded(decoder, share))
+            return
+        _do(job, lambda shares, bar: _results(decoder, shares, bar, ranks), resume=resume)
+    logger.info("output: %s", output)
+
+
+def output_file(name: str, options: DecodeOptions) -> Path:
+    """`--output_file`, or `<model_path>.<split>`.
+
+    Without `--split`, the input file's name up to its first dot stands for it.
+
+    Raises:
+        ValueError: that is a folder, or the input.
+    """
+    if options.data.output_file:
+        path = Path(options.data.output_file)
+    else:
+        split = options.data.split or Path(options.data.input_file).name.split(".")[0]
+        folder = Path(name)  # of a hub id only the last part becomes part of a file name
+        path = Path(f"{folder if folder.is_dir() else folder.name}.{split}")
+    if path.is_dir():
+        raise ValueError(f"--output_file: {path} is a folder; give the name of a file")
+    if path.resolve() == Path(options.data.input_file).resolve():
+        raise ValueError(f"--output_file: {path} is the input; give another name")
+    return path
+
+
+def _check_ranks(options: DecodeOptions, ranks: Ranks) -> None:
+    if ranks.size > 1 and options.runtime.workers > 1:
+        raise ValueError(
+            f"--workers and {ranks.size} ranks (WORLD_SIZE) exclude each other: start as many ranks"
+        )
+    if ranks.size > 1 and options.data.input_file == STANDARD:
+        raise ValueError(
+            f"--input_file - cannot be shared by {ranks.size} ranks (WORLD_SIZE): give a file that "
+            "all of them can read"
+        )
+
+
+def _job(output: Path, decoder: Decoder, device: torch.device) -> Job:
+    """Read and cut the rows, and say all that can be said without decoding them."""
+    options, fine_tuned = decoder.options, decoder.fine_tuned
+    read = decoder.reading.items(read_rows(options.data))
+    sources = Sources([item for item in decoder.checked(read) if item is not None])
+    checkpoint = {
+        "weights": fine_tuned.weights,
+        "method": fine_tuned.method.name,
+        "device": device.type,
+    }
+    identity = identity_of(options, decoder.settings, decoder.budget, fine_tuned.codec, checkpoint)
+    return Job(
+        output,
+        len(sources),
+        sources.shares(decoder.budget.max_examples),
+        {**identity, "input": input_of(sources.items)},
+        _trace_head(decoder, len(sources)) if options.data.need_score_traces else None,
+        Report.of(fine_tuned, num_empty=sources.num_empty, num_cut=sources.num_cut),
+    )
+
+
+def _do(job: Job, decode: Callable[[Sequence[Share], Bar], Results], *, resume: bool) -> None:
+    """Decode what is not done yet, keep it, and write the files at the end."""
+    with Journal(job.output, job.identity, resume=resume) as journal:
+        started, before = time.monotonic(), len(journal)
+        shares = [share for share in job.shares if share.number not in journal.shares]
+        with tqdm(total=job.num_rows, initial=before, desc="decoding", unit="row") as bar:
+            for share, lines in decode(shares, bar):
+                journal.add(share.number, lines)
+                bar.update(len(journal) - bar.n)
+        assert len(journal) == job.num_rows
+        _write(job, journal)
+    job.report.tell(job.num_rows - before, time.monotonic() - started)
+
+
+def _results(decoder: Decoder, shares: Sequence[Share], bar: Bar, ranks: Ranks) -> Results:
+    """What this process decodes, and other ranks beside it."""
+    if ranks.size > 1:
+        yield from ranks.results(shares, lambda share: _decoded(decoder, share, bar))
+    else:
+        yield from ((share, _decoded(decoder, share, bar)) for share in shares)
+
+
+def _decoded(decoder: Decoder, share: Share, bar: Bar | None = None) -> list[Line]:
+    """The lines of a share, in any order."""
+    found = []
+    with decoder.at_work():
+        for line in decoder.lines(share.items):
+            found.append(line)
+            if bar is not None:
+                bar.update()
+    return found
+
+
+def _write(job: Job, journal: Journal) -> None:
+    """The files of a run whose rows are all done."""
+    write_whole(job.output, (line.output + "\n" for line in journal.lines()))
+    if job.trace_head is not None:
+        path = job.output.with_name(job.output.name + TRACE_SUFFIX)
+        traces = chain([job.trace_head], (line.trace or "" for line in journal.lines()))
+        write_whole(path, (trace + "\n" for trace in traces))
+
+
+def _trace_head(decoder: Decoder, num_rows: int) -> str:
+    fine_tuned, settings = decoder.fine_tuned, decoder.settings
+    name = fine_tuned.tokenizer
+    return header_line(
+        TraceHeader(
+            num_examples=num_rows,
+            eos_id=settings.eos_id,
+            pad_id=fine_tuned.codec.special.pad,
+            beam_size=settings.beam_size,
+            length_penalty=settings.length_penalty,
+            # A folder by its full path, so that it is found from anywhere; a hub id as it is.
+            tokenizer=str(Path(name).resolve()) if Path(name).is_dir() else name,
+            do_lower_case=fine_tuned.do_lower_case,
+        )
+    )

@@ -1,0 +1,222 @@
+"""Rows in, lines out, one by one: what `--output_file -` does.
+
+Notable: a line goes out, flushed, as soon as it and all before it are known. What is there is
+decoded; when the input pauses nobody waits for more of it, and when it never pauses rows are taken
+as the batch has room, so neither memory nor the wait for a line grows with the input. A bad row
+ends the run after the lines of those before it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from typing import IO, Protocol
+
+from s2s_ft.data.examples import open_data
+from s2s_ft.decode.decoder import Decoder
+from s2s_ft.decode.lines.outputs import Line
+from s2s_ft.decode.lines.rows import STANDARD, Row, RowReader, name_of
+from s2s_ft.decode.lines.sources import Item, longest_first
+
+logger = logging.getLogger(__name__)
+
+LOOK_AHEAD = 4
+"""Batches that are read ahead, to bring rows of similar length together."""
+
+BYTES_AT_ONCE = 2**16
+
+
+class Lines(Protocol):
+    """Where the lines of an input come from."""
+
+    def take(self, most: int, *, wait: bool) -> list[bytes]:
+        """At most `most` further lines: those that are there, at least one if `wait`.
+
+        An empty list means that nothing is there, or with `wait` that the input has ended.
+        """
+
+
+class PipeLines:
+    """The lines of a pipe or a terminal, which may pause.
+
+    Args:
+        descriptor: Its file number.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        """Begin where the pipe is."""
+        self._descriptor = descriptor
+        self._lines: list[bytes] = []
+        self._rest: list[bytes] = []  # of a line whose end has not come yet
+        self._has_ended = False
+
+    def take(self, most: int, *, wait: bool) -> list[bytes]:
+        """See `Lines`."""
+        while len(self._lines) < most and not self._has_ended:
+            if not self._is_ready(wait=wait and not self._lines):
+                break
+            self._read()
+        taken, self._lines = self._lines[:most], self._lines[most:]
+        return taken
+
+    def _is_ready(self, *, wait: bool) -> bool:
+        """Whether reading will not block, or is to."""
+        return wait or bool(select.select([self._descriptor], [], [], 0)[0])
+
+    def _read(self) -> None:
+        data = os.read(self._descriptor, BYTES_AT_ONCE)
+        self._has_ended = not data
+        first, *others = data.split(b"\n")
+        self._rest.append(first)
+        if others or self._has_ended:
+            whole = [b"".join(self._rest), *others]
+            self._rest = [whole.pop()] if others else []
+            self._lines += whole if others or whole[0] else []
+
+
+class FileLines:
+    """The lines of a file, which never pauses."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        """Begin where the file is."""
+        self._stream = stream
+
+    def take(self, most: int, *, wait: bool) -> list[bytes]:
+        """See `Lines`."""
+        return list(islice(self._stream, most))
+
+
+class Feed:
+    """Items as they come in, in windows.
+
+    Attributes:
+        count: Items that were handed out.
+        num_empty: Those without any token.
+        num_cut: Those that lost tokens.
+    """
+
+    def __init__(self, lines: Lines, decoder: Decoder) -> None:
+        """Take lines from `lines`; what becomes of them is the decoder's to say."""
+        self.count = self.num_empty = self.num_cut = 0
+        self._lines = lines
+        self._reading = decoder.reading
+        self._reader = RowReader(decoder.options.data)
+        self._window = LOOK_AHEAD * decoder.budget.max_examples
+        self._left = decoder.options.data.subset if decoder.options.data.subset > 0 else None
+        self._number = 0
+        self._is_over = False
+        self._fault: ValueError | None = None
+
+    def wait(self) -> list[Item]:
+        """The next items as soon as there are any; none when the input has ended.
+
+        Raises:
+            ValueError: the row after those that were handed out is not as it should be.
+        """
+        while not (items := self._take(wait=True)):
+            if self._fault is not None:
+                raise self._fault
+            if self._is_over:
+                return []
+        return items
+
+    def more(self, items: list[Item]) -> Iterator[Item | None]:
+        """Some items, and then whatever has come in; None wherever nothing has."""
+        while not self._is_over:
+            yield from longest_first(items)
+            items = self._take(wait=False)
+            if not items:
+                yield None
+
+    def _take(self, *, wait: bool) -> list[Item]:
+        most = self._window if self._left is None else min(self._window, self._left)
+        if self._fault is not None or not most:
+            self._is_over = True
+            return []
+        raw = self._lines.take(most, wait=wait)
+        self._is_over = wait and not raw
+        items: list[Item] = []
+        try:
+            for item in self._reading.items(self._rows(raw), self.count):
+                items.append(item)
+        except ValueError as fault:  # of an earlier row than the one that could not be read
+            self._fault = fault
+        self.count += len(items)
+        self.num_empty += sum(item.is_empty for item in items)
+        self.num_cut += sum(item.is_cut for item in items)
+        if self._left is not None:
+            self._left -= len(items)
+        return items
+
+    def _rows(self, lines: list[bytes]) -> Iterator[Row]:
+        """The rows of lines, up to the first that is not as it should be."""
+        for raw in lines:
+            self._number += 1
+            try:
+                row = self._reader.row(self._number, raw)
+            except ValueError as fault:
+                self._fault = fault
+                return
+            if row is not None:
+                yield row
+
+
+class InOrder:
+    """Puts lines out in the order of their rows, each as soon as it is its turn."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        """Write to `stream`."""
+        self._stream = stream
+        self._waiting: dict[int, Line] = {}
+        self._next = 0
+
+    def put(self, line: Line) -> None:
+        """Write a line and those that waited for it, or let it wait.
+
+        Raises:
+            BrokenPipeError: nobody reads any more.
+        """
+        self._waiting[line.index] = line
+        ready = []
+        while self._next in self._waiting:
+            ready.append(self._waiting.pop(self._next).output)
+            self._next += 1
+        if ready:
+            text = "".join(f"{each}\n" for each in ready)
+            self._stream.write(text.encode("utf-8", errors="replace"))
+            self._stream.flush()
+
+
+def stream(decoder: Decoder) -> Feed:
+    """Decode the input of a run to standard output.
+
+    Returns:
+        The feed, which knows what was seen.
+
+    Raises:
+        ValueError: a row is not as it should be, or there is none.
+        BrokenPipeError: nobody reads the output any more.
+    """
+    data = decoder.options.data
+    if data.input_file == STANDARD:
+        feed = Feed(PipeLines(sys.stdin.fileno()), decoder)
+        _decode(feed, decoder)
+    else:
+        with open_data(data.input_file) as file:
+            feed = Feed(FileLines(file), decoder)
+            _decode(feed, decoder)
+    if not feed.count:
+        raise ValueError(f"{name_of(data.input_file)}: holds no rows; give one a line")
+    return feed
+
+
+def _decode(feed: Feed, decoder: Decoder) -> None:
+    out = InOrder(sys.stdout.buffer)
+    with decoder.at_work():
+        while items := feed.wait():
+            for line in decoder.lines(feed.more(items)):
+                out.put(line)

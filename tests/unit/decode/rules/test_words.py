@@ -1,0 +1,100 @@
+"""Words as they are given, and the token sequences that write them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from s2s_ft.decode.rules.words import forbidden_sequences, read_words, wanted_phrases
+from s2s_ft.text import TextCodec
+
+ROLES = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+SPECIAL = [*ROLES.values(), "<mask>"]
+CORPUS = ["the cat sat on the mat"] * 9
+
+
+def make_codec(tokenizer: Tokenizer) -> TextCodec:
+    return TextCodec(
+        PreTrainedTokenizerFast(tokenizer_object=tokenizer, mask_token="<mask>", **ROLES)
+    )
+
+
+@pytest.fixture(scope="module")
+def byte_level() -> TextCodec:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    return make_codec(tokenizer)
+
+
+@pytest.fixture(scope="module")
+def sentence_piece() -> TextCodec:
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=60, special_tokens=SPECIAL, unk_token="<unk>", show_progress=False
+    )
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    return make_codec(tokenizer)
+
+
+@pytest.fixture
+def word_piece(tiny_tokenizer_folder: Path) -> TextCodec:
+    return TextCodec.load(tiny_tokenizer_folder)
+
+
+def test_words_from_the_command_line_or_a_file(tmp_path: Path) -> None:
+    assert read_words(None, "bad_words") == []
+    assert read_words("cat", "bad_words") == ["cat"]
+    assert read_words("cat| black dog |%", "bad_words") == ["cat", "black dog", "%"]
+    path = tmp_path / "words.txt"
+    path.write_text("\ufeffcat\n\n  black dog\n|\n", encoding="utf-8")
+    assert read_words(str(path), "bad_words") == ["cat", "black dog", "|"]
+
+
+def test_bad_lists_of_words_are_refused(tmp_path: Path) -> None:
+    for value in ("a||b", "|", "a|"):
+        with pytest.raises(ValueError, match=r"--force_words .*empty word"):
+            read_words(value, "force_words")
+    path = tmp_path / "words.txt"
+    path.write_text("\n \n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"--bad_words: .*words\.txt holds no words"):
+        read_words(str(path), "bad_words")
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match=r"--bad_words: .*UTF-8"):
+        read_words(str(path), "bad_words")
+
+
+def test_a_byte_level_word_has_two_forms(byte_level: TextCodec) -> None:
+    sequences = forbidden_sequences(["cat"], byte_level)
+    assert [byte_level.tokenizer.decode(ids) for ids in sequences] == ["cat", " cat"]
+    assert wanted_phrases(["cat"], byte_level) == (sequences[1],)
+
+
+def test_a_sentence_piece_word_has_one_form(sentence_piece: TextCodec) -> None:
+    (ids,) = forbidden_sequences(["cat"], sentence_piece)
+    assert sentence_piece.tokens(ids)[0].startswith("▁")
+    assert wanted_phrases(["cat"], sentence_piece) == (ids,)
+
+
+def test_a_word_piece_word_has_one_form(word_piece: TextCodec) -> None:
+    words = ["tools", "with , tool", "tools"]
+    sequences = forbidden_sequences(words, word_piece)
+    assert sequences == wanted_phrases(words, word_piece)
+    assert [word_piece.tokens(ids) for ids in sequences] == [["tools"], ["with", ",", "tool"]]
+
+
+def test_what_the_tokenizer_cannot_write_is_refused(word_piece: TextCodec) -> None:
+    with pytest.raises(ValueError, match=r"--bad_words: the tokenizer cannot write '\?!'"):
+        forbidden_sequences(["tool", "?!"], word_piece)
+    with pytest.raises(ValueError, match=r"--force_words: '\[SEP\]' is a special token"):
+        wanted_phrases(["[SEP]"], word_piece)

@@ -1,0 +1,98 @@
+"""What flags and the checkpoint's defaults say of a run."""
+
+import json
+import logging
+
+import pytest
+
+
+def test_search_settings_come_from_the_flags(decode, search, codec):
+    decode(
+        beam_size=3,
+        max_tgt_length=20,
+        min_len=2,
+        length_penalty=0.7,
+        forbid_duplicate_ngrams=True,
+        ngram_size=2,
+        forbid_ignore_word=".|[x_sep]",
+        mode="l2r",
+    )
+    settings = search.settings
+    assert (settings.beam_size, settings.max_length, settings.min_length) == (3, 20, 2)
+    assert (settings.length_penalty, settings.ngram_size, settings.eos_id) == (
+        0.7,
+        2,
+        codec.special.sep,
+    )
+    assert settings.ignore_ids == (codec.token_id("."), codec.token_id("[X_SEP]"))
+    assert search.left_to_right is True
+
+
+def test_ngrams_may_repeat_unless_forbidden(decode, search):
+    decode(ngram_size=2)
+    assert search.settings.ngram_size == 0
+    assert search.left_to_right is False
+
+
+def test_an_unknown_word_names_its_flag(decode):
+    with pytest.raises(ValueError, match="--forbid_ignore_word: 'zzz' is no token"):
+        decode(forbid_ignore_word=".|zzz")
+
+
+def test_output_must_be_neither_folder_nor_input(decode, tmp_path, input_file):
+    with pytest.raises(ValueError, match=r"--output_file: .* is a folder"):
+        decode(output_file=str(tmp_path))
+    with pytest.raises(ValueError, match=r"--output_file: .* is the input"):
+        decode(output_file=str(input_file))
+
+
+def test_float16_on_a_cpu_is_refused(decode):
+    with pytest.raises(ValueError, match="--fp16 needs a CUDA device; give --bf16"):
+        decode(fp16=True)
+
+
+def test_what_was_not_given_comes_from_the_checkpoint(decode, search, tmp_path, caplog):
+    (tmp_path / "model").mkdir()
+    content = {"num_beams": 4, "length_penalty": 0.7, "no_repeat_ngram_size": 2, "max_length": 9}
+    (tmp_path / "model" / "generation_config.json").write_text(json.dumps(content))
+    with caplog.at_level(logging.INFO):
+        decode(length_penalty=0.0)
+    settings = search.settings
+    assert (settings.beam_size, settings.length_penalty) == (4, 0.0)
+    assert (settings.ngram_size, settings.max_length) == (2, 9)
+    told = "beam_size 4, forbid_duplicate_ngrams True, max_tgt_length 9, ngram_size 2"
+    assert f"generation_config.json: {told}" in caplog.text
+    decode(beam_size=1, forbid_duplicate_ngrams=False)
+    assert (search.settings.beam_size, search.settings.ngram_size) == (1, 0)
+
+
+def test_a_wrong_default_of_the_checkpoint_names_its_file(decode, tmp_path):
+    (tmp_path / "model").mkdir()
+    path = tmp_path / "model" / "generation_config.json"
+    path.write_text('{"num_beams": "many"}')
+    with pytest.raises(ValueError, match=r"generation_config.json: num_beams: expected a whole"):
+        decode()
+    path.write_text('{"min_new_tokens": 9}')
+    with pytest.raises(ValueError, match=r"--max_tgt_length 5.*what .*generation_config.json says"):
+        decode(max_tgt_length=5)
+    path.write_text("{")
+    with pytest.raises(ValueError, match=r"generation_config.json is not JSON"):
+        decode()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"input_file": ""}, "--input_file is empty or missing"),
+        ({"interactive": True}, "--interactive reads what is typed"),
+        ({"output_tokens": True}, "--output_tokens needs --output_format jsonl"),
+        ({"output_file": "-", "workers": 2}, "--workers and --output_file - exclude each other"),
+        ({"output_file": "-", "resume": True}, "--resume and --output_file - exclude each other"),
+        ({"output_file": "-", "need_score_traces": True}, "--need_score_traces and --output_file"),
+        ({"bf16": True, "int8": True}, "--bf16 and --int8 exclude each other"),
+        ({"workers": 0}, "--workers is 0"),
+    ],
+)
+def test_flags_that_contradict_each_other_are_named(decode, flags, message):
+    with pytest.raises(ValueError, match=message):
+        decode(**flags)

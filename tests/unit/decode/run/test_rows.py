@@ -1,0 +1,76 @@
+"""What rows may say, and what is said of bad ones."""
+
+import json
+
+import pytest
+
+from s2s_ft.decode import decoder
+from tests.unit.decode.run.conftest import WORDS
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("{", r"dev.en.jsonl, line 8: not JSON"),
+        ('{"tgt": "x"}', r"dev.en.jsonl, line 8: no 'src'"),
+        ('{"src": 3}', r"dev.en.jsonl, line 8: 'src' is a number"),
+    ],
+)
+def test_a_bad_row_is_named_and_nothing_is_written(decode, input_file, tmp_path, row, message):
+    input_file.write_text(input_file.read_text(encoding="utf-8") + row + "\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        decode()
+    assert not (tmp_path / "out").exists()
+
+
+def test_rows_say_how_outputs_begin_and_what_they_hold(decode, search, input_file, monkeypatch):
+    seen = []
+    generate = decoder.generate
+
+    def spy(model, method, requests, settings, **keywords):
+        requests = list(requests)
+        seen.extend((request.prefix, request.phrases) for request in requests)
+        return generate(model, method, requests, settings, **keywords)
+
+    monkeypatch.setattr(decoder, "generate", spy)
+    rows = [
+        {"src": "a b c d", "prefix": "b"},
+        {"src": "a b c", "prefix": ["c", "d"], "force_words": "a|b c"},
+        {"src": "a b", "force_words": ["d"], "id": "x"},
+    ]
+    input_file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    lines = decode(force_words="e", output_format="jsonl", beam_size=2)
+    assert [json.loads(line).get("id") for line in lines] == [None, None, "x"]
+    number = {letter: WORDS.index(letter) for letter in "abcde"}
+    assert seen == [
+        ((number["b"],), ((number["e"],),)),
+        ((number["c"], number["d"]), ((number["e"],), (number["a"],), (number["b"], number["c"]))),
+        ((), ((number["e"],), (number["d"],))),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "flags", "message"),
+    [
+        ({"force_words": "zzz"}, {}, "line 1: force_words: the tokenizer cannot write 'zzz'"),
+        ({"force_words": "a"}, {"do_sample": True}, "line 1: force_words and --do_sample exclude"),
+        ({"prefix": "a b c d"}, {"max_tgt_length": 4}, "line 1: its prefix and force_words have 4"),
+        ({"prefix": 4}, {}, "line 1: 'prefix' is a number"),
+    ],
+)
+def test_what_a_row_cannot_have_names_its_line(decode, input_file, row, flags, message):
+    input_file.write_text(json.dumps({"src": "a", **row}), encoding="utf-8")
+    with pytest.raises(ValueError, match=f"dev.en.jsonl, {message}"):
+        decode(**flags)
+
+
+def test_a_text_file_has_a_source_on_each_line(decode, tmp_path):
+    path = tmp_path / "rows.txt"
+    path.write_bytes(b"\xef\xbb\xbfa b\r\n\n{c\n  \nd")
+    assert decode(input_file=str(path)) == ["a b", "", "[UNK] c", "", "d"]
+    path.write_bytes(b"a\n\xff\n")
+    with pytest.raises(ValueError, match=r"rows\.txt, line 2: not UTF-8"):
+        decode(input_file=str(path))
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"rows\.txt: holds no rows"):
+        decode(input_file=str(path))

@@ -1,0 +1,128 @@
+"""Lines out as soon as they are known, in order; rows in as they come."""
+
+import io
+import os
+import random
+from itertools import permutations
+from types import SimpleNamespace
+
+import pytest
+
+from s2s_ft.decode.lines.outputs import Line
+from s2s_ft.decode.lines.sources import Reading
+from s2s_ft.decode.search.requests import Budget
+from s2s_ft.decode.ways.stream import Feed, FileLines, InOrder, PipeLines
+from s2s_ft.methods import method_named
+from s2s_ft.options import DecodeOptions, build
+from s2s_ft.text import TextCodec
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh"]
+
+
+def test_lines_go_out_in_order_each_as_soon_as_it_can():
+    for order in permutations(range(4)):
+        stream, seen = io.BytesIO(), set()
+        out = InOrder(stream)
+        for index in order:
+            out.put(Line(index, f"line {index} é"))
+            seen.add(index)
+            known = next(n for n in range(5) if n not in seen)
+            assert stream.getvalue().decode() == "".join(f"line {n} é\n" for n in range(known))
+
+
+@pytest.mark.parametrize("text", [b"", b"a", b"a\n", b"\n", b"\n\n", b"a\n\nb\nc", b"ab\ncd\n"])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_pipe_gives_its_lines_however_they_come(text, seed):
+    generator = random.Random(seed)
+    reader, writer = os.pipe()
+    lines, rest, found = PipeLines(reader), text, []
+    while rest:
+        size = generator.randint(1, len(rest))
+        os.write(writer, rest[:size])
+        rest = rest[size:]
+        found += lines.take(3, wait=False)
+    os.close(writer)
+    while more := lines.take(2, wait=True):
+        found += more
+    os.close(reader)
+    assert found == [line.removesuffix(b"\n") for line in io.BytesIO(text)]
+
+
+def test_a_pipe_that_pauses_gives_what_is_there():
+    reader, writer = os.pipe()
+    lines = PipeLines(reader)
+    assert lines.take(5, wait=False) == []
+    os.write(writer, b"a\nb\nhal")
+    assert lines.take(1, wait=True) == [b"a"]
+    assert lines.take(5, wait=False) == [b"b"]
+    assert lines.take(5, wait=False) == []
+    os.write(writer, b"f\n")
+    assert lines.take(5, wait=True) == [b"half"]
+    os.close(writer)
+    os.close(reader)
+
+
+@pytest.fixture
+def feed(tmp_path):
+    """A function that gives a feed of some bytes."""
+    folder = tmp_path / "tokenizer"
+    folder.mkdir()
+    (folder / "vocab.txt").write_text("\n".join(WORDS) + "\n", encoding="utf-8")
+    codec = TextCodec.load(folder)
+    method = method_named("causal", special=codec.special, max_source_length=4, max_target_length=4)
+
+    def make(data, batch_size=1, **flags):
+        options = build(DecodeOptions, {"model_path": "m", "input_file": "-", **flags})
+        reading = Reading(codec, method, "standard input")
+        decoder = SimpleNamespace(reading=reading, options=options, budget=Budget(batch_size))
+        return Feed(FileLines(io.BytesIO(data)), decoder)
+
+    return make
+
+
+def drained(feed):
+    """The lines of all items that a feed hands out, window by window."""
+    windows = []
+    while items := feed.wait():
+        for item in feed.more(items):
+            if item is None:
+                break
+            windows.append(item.line)
+    return windows
+
+
+def test_rows_come_longest_first_within_a_window(feed):
+    lines = feed(b"a\na b c\na b\n\na\na b\na b\na b c d e")
+    assert drained(lines) == [2, 3, 1, 4, 8, 6, 7, 5]
+    assert (lines.count, lines.num_empty, lines.num_cut) == (8, 1, 1)
+
+
+def test_only_the_first_rows_where_that_is_asked_for(feed):
+    lines = feed(b"a\n" * 20, subset=6)
+    assert sorted(drained(lines)) == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        (b'{"src": "a"}\n{"src": "b"}\n{"src": 3}\n{"src": "a"}\n', 3),
+        (b'{"src": "a"}\n{"src": "b"}\n{"src": "a", "force_words": "zzz"}\n{\n', 3),
+        (b'{"src": "a"}\n{"src": "b"}\n\n{"src": "c"}\n', 3),
+    ],
+)
+def test_the_rows_before_a_bad_one_come_first(feed, data, line):
+    lines = feed(data)
+    (first, *_) = lines.wait()
+    found = [item.line for item in lines.more([first]) if item is not None]
+    assert found == [first.line] == [1]
+    with pytest.raises(ValueError, match=f"^standard input, line {line}: "):
+        lines.wait()
+    assert lines.count == 2
+
+
+def test_the_first_line_tells_the_format(feed):
+    assert drained(feed(b'{"src": "a"}\n{"src": "b"}\n\n\n')) == [1, 2]
+    assert drained(feed(b"a\n\nb\n")) == [1, 3, 2]
+    assert drained(feed(b'{"src": "a"}\n', input_format="text")) == [1]
+    with pytest.raises(ValueError, match="line 1: not JSON"):
+        feed(b"a\n", input_format="jsonl").wait()
