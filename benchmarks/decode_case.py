@@ -14,7 +14,7 @@ import numpy as np
 from transformers import AutoConfig
 
 from s2s_ft.data.examples import read_examples
-from s2s_ft.decode.settings import SearchSettings
+from s2s_ft.decode.search.settings import SearchSettings
 from s2s_ft.layout import IntArray
 from s2s_ft.methods import Method, method_named
 from s2s_ft.text import TextCodec
@@ -71,7 +71,8 @@ class Case:
         method = self.method(codec)
         if self.source_exactly:
             rng = np.random.default_rng(0)
-            ids = rng.integers(1000, codec.special.vocab_size, (self.examples, self.source))
+            size = codec.special.vocab_size
+            ids = rng.integers(min(1000, size // 2), size, (self.examples, self.source))
             return [method.source(row) for row in ids]
         rows = [row.source for row in read_examples(Path(self.data), limit=self.examples)]
         framed = [method.source(np.array(ids)) for ids in codec.encode(rows)]

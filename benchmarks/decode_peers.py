@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import BartConfig, BartForConditionalGeneration, GenerationConfig
+from transformers import AutoConfig, BartForConditionalGeneration, GenerationConfig
 
 from benchmarks.decode_case import Case
 from benchmarks.rounds import Round
@@ -22,28 +22,30 @@ from s2s_ft.text import TextCodec
 
 def _bart_of(case: Case, codec: TextCodec, layers: int) -> BartForConditionalGeneration:
     """A random BART of the encoder's width, heads and vocabulary, `layers` a side."""
-    config = load_finetuned(case.model).encoder.config
+    encoder = load_finetuned(case.model).encoder.config
+    config: Any = AutoConfig.for_model(
+        "bart",
+        vocab_size=encoder.vocab_size,
+        d_model=encoder.hidden_size,
+        encoder_layers=layers,
+        decoder_layers=layers,
+        encoder_attention_heads=encoder.num_attention_heads,
+        decoder_attention_heads=encoder.num_attention_heads,
+        encoder_ffn_dim=encoder.intermediate_size,
+        decoder_ffn_dim=encoder.intermediate_size,
+        max_position_embeddings=512,
+        pad_token_id=codec.special.pad,
+        bos_token_id=codec.special.cls,
+        eos_token_id=codec.special.sep,
+        decoder_start_token_id=codec.special.sep,
+        forced_eos_token_id=None,
+        normalize_before=False,  # CTranslate2's converter wants to be told
+        normalize_embedding=True,
+    )
     torch.manual_seed(0)
-    return BartForConditionalGeneration(
-        BartConfig(
-            vocab_size=config.vocab_size,
-            d_model=config.hidden_size,
-            encoder_layers=layers,
-            decoder_layers=layers,
-            encoder_attention_heads=config.num_attention_heads,
-            decoder_attention_heads=config.num_attention_heads,
-            encoder_ffn_dim=config.intermediate_size,
-            decoder_ffn_dim=config.intermediate_size,
-            max_position_embeddings=512,
-            pad_token_id=codec.special.pad,
-            bos_token_id=codec.special.cls,
-            eos_token_id=codec.special.sep,
-            decoder_start_token_id=codec.special.sep,
-            forced_eos_token_id=None,
-            normalize_before=False,  # CTranslate2's converter wants to be told
-            normalize_embedding=True,
-        )
-    ).eval()
+    model = BartForConditionalGeneration(config)
+    model.eval()  # type: ignore[no-untyped-call]
+    return model
 
 
 def bart(case: Case, *, layers: int, fast: bool = False) -> Round:
@@ -53,7 +55,7 @@ def bart(case: Case, *, layers: int, fast: bool = False) -> Round:
     codec = TextCodec.load(case.model)
     sources = case.sources(codec)
     model = _bart_of(case, codec, layers)
-    search = GenerationConfig(
+    search = GenerationConfig(  # type: ignore[no-untyped-call]
         num_beams=case.beams,
         min_new_tokens=case.steps,
         max_new_tokens=case.steps,
@@ -71,7 +73,7 @@ def bart(case: Case, *, layers: int, fast: bool = False) -> Round:
             for row, source in enumerate(batch):
                 ids[row, : len(source)] = torch.from_numpy(source)
             with torch.inference_mode():
-                model.generate(
+                model.generate(  # type: ignore[misc]  # its `self` is a protocol that no model is
                     ids, attention_mask=(ids != codec.special.pad).long(), generation_config=search
                 )
         return {"examples": len(chosen), "found": None}

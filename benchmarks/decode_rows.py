@@ -5,11 +5,12 @@ plain search in the manner of the original (`original_search.py`), and peers (`d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -18,9 +19,9 @@ from benchmarks.decode_case import Case
 from benchmarks.decode_peers import bart, ctranslate
 from benchmarks.original_search import PlainSearch
 from benchmarks.rounds import Round
-from s2s_ft.decode.beam_search import SearchResult
-from s2s_ft.decode.requests import AnyRule, Budget, Progress, Request
-from s2s_ft.decode.rules import rules_of
+from s2s_ft.decode.rules.assembly import rules_of
+from s2s_ft.decode.search.beam_search import SearchResult
+from s2s_ft.decode.search.requests import AnyRule, Budget, Progress, Request
 from s2s_ft.decode.session import generate
 from s2s_ft.layout import IntArray
 from s2s_ft.model.cache import KeyValueCache
@@ -118,7 +119,7 @@ def ours(
     def run(count: int | None = None) -> dict[str, Any]:
         requests = [Request(key, source) for key, source in enumerate(sources[:count])]
         budget = Budget(case.batch, refill_share=refill)
-        with _without(model, techniques):
+        with _without(techniques):
             found = generate(model, method, requests, settings, budget=budget, rules=rules)
             results = {request.key: result for request, result in found}
         ordered = [results[request.key] for request in requests]
@@ -128,24 +129,20 @@ def ours(
     return run
 
 
-def _unchanged(scores: Tensor, _progress: Progress) -> Tensor:
+def _unchanged(scores: Tensor, progress: Progress) -> Tensor:
     """A rule that needs the whole distribution and changes nothing."""
     return scores
 
 
 @contextmanager
-def _without(model: Seq2SeqModel, techniques: Techniques) -> Iterator[None]:
+def _without(techniques: Techniques) -> Iterator[None]:
     """Take techniques away for the time of a search."""
-    reorder, run = KeyValueCache.reorder, Seq2SeqModel._run
-    if not techniques.ancestry:
-        KeyValueCache.reorder = _reorder_by_copying  # type: ignore[method-assign]
-    if not techniques.dead_rows:
-        Seq2SeqModel._run = _run_all_rows  # type: ignore[method-assign]
-    try:
+    with ExitStack() as changed:
+        if not techniques.ancestry:
+            changed.enter_context(patch.object(KeyValueCache, "reorder", _reorder_by_copying))
+        if not techniques.dead_rows:
+            changed.enter_context(patch.object(Seq2SeqModel, "_run", _run_all_rows))
         yield
-    finally:
-        KeyValueCache.reorder = reorder  # type: ignore[method-assign]
-        Seq2SeqModel._run = run  # type: ignore[method-assign]
 
 
 _REORDER, _RUN = KeyValueCache.reorder, Seq2SeqModel._run

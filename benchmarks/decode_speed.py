@@ -14,7 +14,6 @@ weights can be compared. --ladder goes from the original's way to ours, one tech
 
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import replace
 from functools import partial
@@ -23,6 +22,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.command_line import SAMPLE, parser_of
 from benchmarks.decode_case import Case
 from benchmarks.decode_rows import Contestants, forced, ladder, natural, ours, plain
 from benchmarks.rounds import Row, measure, ratio, write_report
@@ -84,11 +84,11 @@ def compare(case: Case, rounds: int) -> list[dict[str, Any]]:
 def scaling(case: Case, rounds: int) -> list[dict[str, Any]]:
     """Milliseconds an example, ours and the original's way, along each axis."""
     middle = replace(case, forced=True, source_exactly=True, source=128, steps=16, examples=16)
-    cases = [
-        (axis, size, replace(middle, **{axis: size}))
-        for axis, sizes in SCALES.items()
-        for size in sizes
-    ]
+    cases: list[tuple[str, int, Case]] = []
+    for axis, sizes in SCALES.items():
+        for size in sizes:
+            changed: dict[str, Any] = {axis: size}
+            cases.append((axis, size, replace(middle, **changed)))
     cases += [
         ("batch", size, replace(middle, batch=size, examples=max(16, size))) for size in BATCHES
     ]
@@ -115,11 +115,9 @@ def scaling(case: Case, rounds: int) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Measure and write the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--model", default=None, help="a fine-tuned checkpoint")
-    parser.add_argument("--data", default="examples/debsum/dev.jsonl.gz")
+    parser.add_argument("--data", default=str(SAMPLE / "dev.jsonl.gz"))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--examples", type=int, default=64)
     parser.add_argument("--batch", type=int, default=16)
@@ -128,20 +126,24 @@ def main() -> None:
     parser.add_argument("--scaling", action="store_true")
     given = parser.parse_args()
     case = Case(given.model or default_model(), given.data, given.examples, given.batch)
-    facts = {"model": Path(case.model).name, "examples": case.examples, "batch": case.batch}
+    facts: dict[str, Any] = {
+        "model": Path(case.model).name,
+        "examples": case.examples,
+        "batch": case.batch,
+    }
     if given.scaling:
-        write_report("decode_scaling", scaling(case, given.rounds), **facts)
+        write_report("decode_scaling", scaling(case, given.rounds), given.results, **facts)
     elif given.ladder:
         case = replace(case, beams=given.beams[-1])
         rows = table(measure(ladder(case), given.rounds), case, "original's way")
-        write_report("decode_ladder", rows, **facts)
+        write_report("decode_ladder", rows, given.results, **facts)
     else:
         lines = [
             line
             for beams in given.beams
             for line in compare(replace(case, beams=beams), given.rounds)
         ]
-        write_report("decode_speed", lines, **facts)
+        write_report("decode_speed", lines, given.results, **facts)
 
 
 if __name__ == "__main__":

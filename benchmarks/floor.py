@@ -30,7 +30,10 @@ def floor_gigaflop(batch: Batch, config: Any, *, whole: bool = False) -> float:
         whole: Count the last layer like the others, as is usual where a share of the machine's
             rate is told (model FLOPs utilisation).
     """
-    hidden, layers, wide = config.hidden_size, config.num_hidden_layers, config.intermediate_size
+    hidden: int = config.hidden_size
+    layers: int = config.num_hidden_layers
+    wide: int = config.intermediate_size
+    vocabulary: int = config.vocab_size
     source, target = batch.source_lengths.double(), batch.target_lengths.double()
     tokens, supervised = float((source + 2 * target).sum()), batch.num_supervised
     own_rows = 4 * hidden * hidden + 4 * hidden * wide  # query and output projection, feed-forward
@@ -41,7 +44,7 @@ def floor_gigaflop(batch: Batch, config: Any, *, whole: bool = False) -> float:
     pairs = float((source**2 + 2 * source * target + 2 * triangle).sum())
     last_pairs = pairs if whole else float((source * target + triangle).sum())
     attention = 4 * hidden * ((layers - 1) * pairs + last_pairs)
-    head = supervised * (2 * hidden * hidden + 2 * hidden * config.vocab_size)
+    head = supervised * (2 * hidden * hidden + 2 * hidden * vocabulary)
     return 3 * (linear + attention + head) / 1e9
 
 

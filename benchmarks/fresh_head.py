@@ -1,6 +1,6 @@
 """How fast a checkpoint without a masked-LM head learns, by the initialisation of its fresh head.
 
-    python benchmarks/fresh_head.py [--model FOLDER] [--steps N] [--starts NAME ...]
+    python benchmarks/fresh_head.py [--model FOLDER] [--steps N] [--results FOLDER]
 
 Every start trains on the same examples in the same order with the same corruption; the columns are
 the mean negative log-probability of the development set's target tokens (nats, no smoothing), each
@@ -16,23 +16,23 @@ left out.)
 
 from __future__ import annotations
 
-import argparse
 import sys
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import torch
 
+from benchmarks.command_line import SAMPLE, parser_of
 from benchmarks.rounds import write_report
 from benchmarks.train_speed import default_model
-from s2s_ft.corruption import Corruption
+from s2s_ft.corruption import CLEAN
 from s2s_ft.data.batches import epoch_batches, example_generator
 from s2s_ft.data.examples import read_examples
-from s2s_ft.layout import Batch
+from s2s_ft.layout import Batch, IntArray
 from s2s_ft.methods import PseudoMask
 from s2s_ft.model.precision import fast_float32_matmul
 from s2s_ft.model.pretrained import load_for_training
@@ -44,9 +44,8 @@ from s2s_ft.train.optimizer import make_optimizer, set_learning_rate
 SOURCE, TARGET, BATCH, SMOOTHING = 128, 32, 16, 0.1
 LEARNING_RATE, WARM_UP, SEED = 5e-4, 20, 1
 STARTS: tuple[Literal["random", "identity"], ...] = ("random", "identity")
-DATA = Path(__file__).resolve().parent.parent / "examples" / "debsum"
 
-Pairs = list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]
+Pairs = list[tuple[IntArray, IntArray]]
 
 
 def curve(task: tuple[str, Literal["random", "identity"], list[int]]) -> list[float]:
@@ -72,7 +71,7 @@ def curve(task: tuple[str, Literal["random", "identity"], list[int]]) -> list[fl
 
 def read_pairs(codec: TextCodec, name: str, limit: int) -> Pairs:
     """Token ids of the first rows of a file of the sample."""
-    rows = list(read_examples(DATA / name, limit=limit))
+    rows = list(read_examples(SAMPLE / name, limit=limit))
     sources = codec.encode([row.source for row in rows])
     targets = codec.encode([row.target or "" for row in rows])
     return [
@@ -84,22 +83,22 @@ def read_pairs(codec: TextCodec, name: str, limit: int) -> Pairs:
 def training_batches(codec: TextCodec, pairs: Pairs) -> list[Batch]:
     """One epoch."""
     method = PseudoMask(codec.special, SOURCE, TARGET)
-    lengths = method.row_lengths(*(np.array([len(pair[i]) for pair in pairs]) for i in (0, 1)))
+    sources, targets = zip(*pairs, strict=True)
+    lengths = method.row_lengths(np.array([*map(len, sources)]), np.array([*map(len, targets)]))
     return [
         method.lay_out(
-            [method.corrupt(*pairs[i], example_generator(SEED, 0, int(i))) for i in rows]
+            [method.corrupt(sources[i], targets[i], example_generator(SEED, 0, i)) for i in rows]
         )
-        for rows in epoch_batches(lengths, BATCH, SEED, 0)
+        for rows in (batch.tolist() for batch in epoch_batches(lengths, BATCH, SEED, 0))
     ]
 
 
 def development_batches(codec: TextCodec) -> list[Batch]:
     """The development set with `[MASK]` in every pseudo slot and clean targets."""
-    clean = Corruption(random_prob=0.0, keep_prob=0.0, target_mask_prob=0.0)
-    method = PseudoMask(codec.special, SOURCE, TARGET, clean)
+    method = PseudoMask(codec.special, SOURCE, TARGET, CLEAN)
     random = np.random.default_rng(SEED)
     pairs = sorted(read_pairs(codec, "dev.jsonl.gz", 200), key=lambda pair: len(pair[0]))
-    examples = [method.corrupt(*pair, random) for pair in pairs]
+    examples = [method.corrupt(source, target, random) for source, target in pairs]
     return [method.lay_out(examples[i : i + 25]) for i in range(0, len(examples), 25)]
 
 
@@ -124,12 +123,12 @@ def update(model: Seq2SeqModel, optimizer: torch.optim.Optimizer, batch: Batch) 
 
 def main() -> None:
     """Train from every start and write the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--model", default=None)
-    parser.add_argument("--steps", type=int, default=160)
+    parser.add_argument("--steps", type=int, default=120, help="updates, 4 or more")
     arguments = parser.parse_args()
+    if arguments.steps < 4:
+        parser.error("--steps: the table needs four updates or more")
     marks = [0, *(arguments.steps * part // 4 for part in (1, 2, 3)), arguments.steps]
     name = arguments.model or default_model()
     with get_context("spawn").Pool(2) as pool:
@@ -141,7 +140,14 @@ def main() -> None:
         }
         for start, losses in zip(STARTS, curves, strict=True)
     ]
-    write_report("fresh_head", rows, batch=BATCH, learning_rate=LEARNING_RATE, method="pseudo_mask")
+    write_report(
+        "fresh_head",
+        rows,
+        arguments.results,
+        batch=BATCH,
+        learning_rate=LEARNING_RATE,
+        method="pseudo_mask",
+    )
 
 
 if __name__ == "__main__":

@@ -16,13 +16,13 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForMaskedLM, BertConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel
 
 from benchmarks.floor import floor_gigaflop
 from benchmarks.rounds import Round
@@ -47,6 +47,7 @@ TECHNIQUES = (
     "compiled layers",
 )
 
+_from_config: Any = AutoModelForMaskedLM.from_config  # transformers gives it no types
 SPREAD = 0.45
 """Standard deviation of the logarithm of the lengths."""
 
@@ -87,12 +88,13 @@ def contestant(setting: Setting, *, level: int) -> Round:
     """The way of training that has the first `level` techniques; the plain one has none."""
     torch.manual_seed(0)
     model = Seq2SeqModel(_encoder(setting), Seq2SeqSettings())
-    examples = _examples(setting, model.encoder.config.vocab_size)
+    method = _method(setting, model)
+    examples = _examples(setting, method)
     precision = choose_precision(device(), fp16=False, bf16=True, fp16_opt_level="O1")
     if level == 0:
         batches = [padded(each, setting.source, setting.target) for each in examples]
         return _plain_round(setting, batches, model, precision)
-    batches = [_method(setting, model).lay_out(each) for each in examples]
+    batches = [method.lay_out(each) for each in examples]
     model.to(precision.device).train()
     if level < 2:
         read_dead_rows(model)
@@ -128,12 +130,13 @@ def product_peak(size: int) -> Round:
 
 def _encoder(setting: Setting) -> PreTrainedModel:
     """The encoder with our attention, with room for the longest rows."""
-    config: Any = BertConfig(**dict(setting.config))
+    config: Any = AutoConfig.for_model("bert", **dict(setting.config))
     if setting.model is not None:
         config = AutoConfig.from_pretrained(setting.model)
     config.hidden_dropout_prob = config.attention_probs_dropout_prob = setting.dropout
+    encoder: PreTrainedModel
     if setting.model is None:
-        encoder = AutoModelForMaskedLM.from_config(config, attn_implementation=IMPLEMENTATION)
+        encoder = _from_config(config, attn_implementation=IMPLEMENTATION)
     else:
         encoder = AutoModelForMaskedLM.from_pretrained(
             setting.model, config=config, attn_implementation=IMPLEMENTATION, dtype=torch.float32
@@ -148,11 +151,9 @@ def _method(setting: Setting, model: Seq2SeqModel) -> PseudoMask:
     return PseudoMask(special, setting.source, setting.target)
 
 
-def _examples(setting: Setting, vocabulary: int) -> list[list[Corrupted]]:
+def _examples(setting: Setting, method: PseudoMask) -> list[list[Corrupted]]:
     """The same random examples for everybody; those of a batch are about equally long."""
-    rng = np.random.default_rng(0)
-    special = SpecialIds(cls=1, sep=2, pad=0, mask=3, vocab_size=vocabulary)
-    method = PseudoMask(special, setting.source, setting.target)
+    rng, vocabulary = np.random.default_rng(0), method.special.vocab_size
     batches = setting.warm_up + setting.timed
     lengths = np.exp(rng.normal(np.log(setting.typical), SPREAD, (batches * setting.batch, 2)))
     lengths = np.maximum(2, lengths).astype(np.int64)
@@ -176,7 +177,7 @@ def _plain_round(
 ) -> Round:
     """transformers' own model of the same weights."""
     config = copy.deepcopy(model.encoder.config)
-    own = AutoModelForMaskedLM.from_config(config, attn_implementation="sdpa")
+    own = _from_config(config, attn_implementation="sdpa")
     own.load_state_dict(model.encoder.state_dict())
     own.to(precision.device).train()
 
@@ -186,28 +187,27 @@ def _plain_round(
     return _round(setting, batches, own, _SimpleSteps(own, loss_of, precision), loss_of)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _SimpleSteps:
     """Backward, clip, torch's AdamW as it comes."""
 
     model: nn.Module
     loss_of: Any
     precision: Precision
+    optimizer: torch.optim.Optimizer = field(init=False)
 
     def __post_init__(self) -> None:
-        optimizer = torch.optim.AdamW(self.model.parameters(), lr=RATE, weight_decay=0.01)
-        object.__setattr__(self, "_optimizer", optimizer)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=RATE, weight_decay=0.01)
 
     def take(self, batches: list[Batch]) -> None:
         """One update for each batch."""
-        optimizer: torch.optim.Optimizer = self._optimizer  # type: ignore[attr-defined]
         for batch in batches:
-            optimizer.zero_grad(set_to_none=True)
+            self.optimizer.zero_grad(set_to_none=True)
             with self.precision.autocast():
                 loss = self.loss_of(batch.to(self.precision.device))
             loss.backward()
             nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-            optimizer.step()
+            self.optimizer.step()
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Kill a training run again and again, and see that nothing of it is lost.
 
     python benchmarks/kill.py [--kills 50] [--processes 1 2] [--tiny] [--seed N] [--fork]
+                              [--updates 60] [--batch 16] [--save_steps 3]
 
 A run is ended at random moments by SIGKILL, or by SIGTERM, SIGUSR1 or SIGINT (a third of the blows
 aim at a save, a third at a look at the held-out rows, a few at the preparation, the rest anywhere),
@@ -16,7 +17,6 @@ and what the runs took longer than the one that was left alone.
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
 import tempfile
@@ -29,13 +29,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
 
+from benchmarks.command_line import SAMPLE, model_anywhere, parser_of
 from benchmarks.noted_run import PHASES
 from benchmarks.rounds import write_report
 from benchmarks.stories import Blow, Story
 from benchmarks.train_speed import default_model
 from benchmarks.victims import Commands, Forks, Launcher, Nursery
-
-DATA = Path(__file__).resolve().parent.parent / "examples" / "debsum"
 
 
 def summary(stories: dict[int, tuple[Story, list[Blow]]]) -> list[dict[str, Any]]:
@@ -85,7 +84,14 @@ def tiny_encoder(folder: Path) -> Path:
 
 
 def flags_for(
-    model: Path | str, rows: Path, dev_rows: Path, processes: int, *, updates: int, batch: int
+    model: Path | str,
+    rows: Path,
+    dev_rows: Path,
+    processes: int,
+    *,
+    updates: int,
+    batch: int,
+    save_steps: int = 3,
 ) -> list[str]:
     """The command line of the runs but for `--output_dir`; each process makes two passes an update.
 
@@ -96,6 +102,7 @@ def flags_for(
         processes: That share the work.
         updates: Length of the run.
         batch: Examples in an update, a multiple of twice the processes.
+        save_steps: Updates from save to save.
     """
     words: list[object] = [
         *("--model_name_or_path", model, "--no_cuda", "--dropout", 0.1, "--learning_rate", 1e-3),
@@ -103,7 +110,7 @@ def flags_for(
         *("--dev_file", dev_rows, "--num_dev_examples", 6, "--eval_metric", "rougeL"),
         *("--max_source_seq_length", 40, "--max_target_seq_length", 12),
         *("--global_batch_size", batch, "--per_gpu_train_batch_size", batch // processes // 2),
-        *("--num_training_steps", updates, "--save_steps", 3, "--eval_steps", 5),
+        *("--num_training_steps", updates, "--save_steps", save_steps, "--eval_steps", 5),
         *("--logging_steps", 1, "--keep_checkpoints", 2),
     ]
     return [str(word) for word in words]
@@ -111,14 +118,14 @@ def flags_for(
 
 def main() -> None:
     """Kill, compare and write the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--kills", type=int, default=50, help="for each number of processes")
     parser.add_argument("--kills_a_run", type=int, default=6)
     parser.add_argument("--processes", type=int, nargs="+", default=[1])
-    parser.add_argument("--updates", type=int, default=60)
-    parser.add_argument("--model", help="encoder; MiniLM-L6 unless given")
+    parser.add_argument("--updates", type=int, default=60, help="length of a run")
+    parser.add_argument("--batch", type=int, default=16, help="examples in an update")
+    parser.add_argument("--save_steps", type=int, default=3, help="updates from save to save")
+    parser.add_argument("--model", help="encoder; MiniLM-L6 unless given", type=model_anywhere)
     parser.add_argument("--tiny", action="store_true", help="a random encoder, two narrow layers")
     parser.add_argument(
         "--fork", action="store_true", help="fork the runs: no imports, no torchrun"
@@ -139,11 +146,12 @@ def main() -> None:
             (folder / str(processes)).mkdir()
             flags = flags_for(
                 model,
-                DATA / "train.jsonl.gz",
-                DATA / "dev.jsonl.gz",
+                SAMPLE / "train.jsonl.gz",
+                SAMPLE / "dev.jsonl.gz",
                 processes,
                 updates=given.updates,
-                batch=16,
+                batch=given.batch,
+                save_steps=given.save_steps,
             )
             story = Story(launcher, flags, folder / str(processes), choice)
             print(f"{processes} processes: {story.whole_seconds:.1f} s undisturbed", flush=True)
@@ -156,9 +164,12 @@ def main() -> None:
         write_report(
             "kill",
             summary(stories),
+            given.results,
             seed=given.seed,
             model="tiny" if given.tiny else Path(str(model)).name,
             updates=given.updates,
+            batch=given.batch,
+            save_steps=given.save_steps,
             forked=given.fork,
             blows={
                 str(size): [asdict(blow) for blow in each] for size, (_, each) in stories.items()

@@ -17,14 +17,14 @@ import itertools
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.command_line import ROOT, model_anywhere, parser_of
 from benchmarks.rounds import write_report
-
-ROOT = Path(__file__).resolve().parent.parent
 
 RUNS = {"english": [], "english_fixed": ["--fix_word_embedding"], "mixture": []}
 TEMPERATURE = 2.0
@@ -119,22 +119,30 @@ def copied(rows: Path) -> float:
     return round(evaluate(texts, references, ScoringOptions(num_bootstrap=1)).value("rougeL"), 2)
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Train what is asked for, then write the table of all that is there."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    for name in ("encoder", "data", "output"):
+    parser = parser_of(__doc__)
+    parser.add_argument("encoder", type=model_anywhere)
+    for name in ("data", "output"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--only", nargs="*", choices=RUNS, default=list(RUNS))
     parser.add_argument("--rows", type=int, default=100, help="test rows of each language")
-    given = parser.parse_args()
+    given = parser.parse_args(argv)
     given.data, given.output = given.data.resolve(), given.output.resolve()
     for name in given.only:
         run(name, given)
     table = [line for name in RUNS for line in scores(given.output / name)]
-    facts = {"training": " ".join(TRAINING), "decoding": " ".join(DECODING)}
-    write_report("languages", table, encoder=given.encoder.name, temperature=TEMPERATURE, **facts)
+    if not table:
+        raise SystemExit(f"{given.output}: there are no scores yet")
+    write_report(
+        "languages",
+        table,
+        given.results,
+        encoder=Path(given.encoder).name,
+        temperature=TEMPERATURE,
+        training=" ".join(TRAINING),
+        decoding=" ".join(DECODING),
+    )
 
 
 if __name__ == "__main__":

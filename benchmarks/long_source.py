@@ -13,7 +13,6 @@ example with that many source tokens, in float32 on one thread.
 
 from __future__ import annotations
 
-import argparse
 import resource
 import sys
 from functools import partial
@@ -24,11 +23,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import torch
-from transformers import AutoModelForMaskedLM, ModernBertConfig
+from transformers import AutoConfig, AutoModelForMaskedLM
 
+from benchmarks.command_line import parser_of
 from benchmarks.rounds import Round, Row, measure, write_report
 from s2s_ft.corruption import USUAL
-from s2s_ft.decode.beam_search import SearchSettings
+from s2s_ft.decode.search.beam_search import SearchSettings
 from s2s_ft.decode.session import generate_batch
 from s2s_ft.methods import PseudoMask
 from s2s_ft.model.attention import IMPLEMENTATION
@@ -58,7 +58,7 @@ def contestant(kind: Kind, length: int, shape: str) -> Round:
         target = rng.integers(5, SPECIAL.vocab_size, TARGET - 1)
         batch = method.lay_out([method.corrupt(source, target, rng)])
         loss = model.loss(batch, 0.1) / batch.num_supervised
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad()
         return {"examples": 1, "loss": float(loss.detach()), "base_mib": base}
@@ -80,7 +80,8 @@ def contestant(kind: Kind, length: int, shape: str) -> Round:
 def model_of(shape: str) -> Seq2SeqModel:
     """A random encoder with windows."""
     sizes = SHAPES[shape]
-    config = ModernBertConfig(
+    config = AutoConfig.for_model(
+        "modernbert",
         **sizes,
         vocab_size=SPECIAL.vocab_size,
         intermediate_size=2 * sizes["hidden_size"],
@@ -93,7 +94,9 @@ def model_of(shape: str) -> Seq2SeqModel:
         sep_token_id=3,
         eos_token_id=3,
     )
-    encoder = AutoModelForMaskedLM.from_config(config, attn_implementation=IMPLEMENTATION)
+    encoder = AutoModelForMaskedLM.from_config(  # type: ignore[no-untyped-call]
+        config, attn_implementation=IMPLEMENTATION
+    )
     return Seq2SeqModel(encoder, Seq2SeqSettings()).eval()
 
 
@@ -117,11 +120,10 @@ def row_of(kind: Kind, length: int, row: Row, first: float | None) -> dict[str, 
 
 def main() -> None:
     """Measure and write `results/long_source.json`."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--lengths", type=int, nargs="+", default=list(LENGTHS))
     parser.add_argument("--shape", choices=list(SHAPES), default="small")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--output_dir", type=Path, default=None)
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = []
     kinds: tuple[Kind, ...] = ("train", "decode")
@@ -133,7 +135,7 @@ def main() -> None:
             rows.append(row_of(kind, length, row, first))
             first = first or rows[-1]["seconds"]
     write_report(
-        "long_source", rows, arguments.output_dir, shape=arguments.shape, beam=BEAM, target=TARGET
+        "long_source", rows, arguments.results, shape=arguments.shape, beam=BEAM, target=TARGET
     )
 
 

@@ -14,15 +14,15 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.command_line import ROOT, parser_of
 from benchmarks.rounds import write_report
 from benchmarks.train_speed import default_model
-
-ROOT = Path(__file__).resolve().parent.parent
 
 PSEUDO = ["--fine_tuning_method", "pseudo_mask", "--target_mask_prob", "0"]
 SHORT = ["--num_training_steps", "188", "--num_warmup_steps", "50"]
@@ -81,23 +81,30 @@ def looks(folder: Path) -> list[dict[str, Any]]:
     ]
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Train what is asked for, then write the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     for name in ("train", "dev", "output"):
         parser.add_argument(name)
     parser.add_argument("--only", nargs="*", choices=RUNS, default=list(RUNS))
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--model", default=None)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     for name in arguments.only:
         run(name, arguments)
     table = [
         {"run": name, **look} for name in RUNS for look in looks(Path(arguments.output) / name)
     ]
-    write_report("methods", table, common=" ".join(COMMON), runs=RUNS, epochs=arguments.epochs)
+    if not table:
+        raise SystemExit(f"{arguments.output}: no run has looked at the held-out rows yet")
+    write_report(
+        "methods",
+        table,
+        arguments.results,
+        common=" ".join(COMMON),
+        runs=RUNS,
+        epochs=arguments.epochs,
+    )
 
 
 if __name__ == "__main__":

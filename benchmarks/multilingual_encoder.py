@@ -131,7 +131,7 @@ def tokenizer_of(vocabulary: list[tuple[str, float]]) -> PreTrainedTokenizerFast
     fast.post_processor = processors.TemplateProcessing(
         "<s> $A </s>", "<s> $A </s> </s> $B </s>", ends
     )
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=fast,
         bos_token="<s>",
         cls_token="<s>",

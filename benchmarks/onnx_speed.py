@@ -12,21 +12,24 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
 
+from benchmarks.command_line import SAMPLE
 from s2s_ft import Generator
 from s2s_ft.export.runtime import OnnxDecoder
-
-DATA = Path(__file__).parents[1] / "examples" / "debsum" / "test.jsonl.gz"
 
 
 def texts(count: int) -> list[str]:
     """Sources of the sample's test rows."""
-    with gzip.open(DATA, "rt", encoding="utf-8") as file:
+    with gzip.open(SAMPLE / "test.jsonl.gz", "rt", encoding="utf-8") as file:
         return [json.loads(line)["src"] for line in file][:count]
 
 
@@ -42,7 +45,9 @@ def measured(
 
 def main() -> None:
     """Measure, and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model_path", required=True)
     parser.add_argument("--onnx", required=True)
     parser.add_argument("--int8")
@@ -53,12 +58,12 @@ def main() -> None:
     sources = texts(given.rows)
     generator = Generator.from_pretrained(given.model_path, device="cpu")
     ways: dict[str, Callable[[list[str]], list[str]]] = {
-        "torch float32": lambda rows: generator(rows, num_beams=given.beams, batch_size=16)
+        "torch float32": partial(generator, num_beams=given.beams, batch_size=16)
     }
     for name, folder in (("onnxruntime float32", given.onnx), ("onnxruntime int8", given.int8)):
         if folder:
             decoder = OnnxDecoder.from_folder(folder, num_threads=1)
-            ways[name] = lambda rows, each=decoder: each(rows, num_beams=given.beams, batch_size=16)
+            ways[name] = partial(decoder, num_beams=given.beams, batch_size=16)
     expected: list[str] | None = None
     for name, decode in ways.items():
         outputs, seconds = measured(decode, sources)

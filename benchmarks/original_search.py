@@ -23,9 +23,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from s2s_ft.decode.constraints import FORBIDDEN
-from s2s_ft.decode.hypotheses import SearchResult, Trace, read_off
-from s2s_ft.decode.settings import SearchSettings
+from s2s_ft.decode.search.hypotheses import SearchResult, Trace, read_off
+from s2s_ft.decode.search.requests import FORBIDDEN
+from s2s_ft.decode.search.settings import SearchSettings
 from s2s_ft.layout import IntArray
 from s2s_ft.methods import Method
 from s2s_ft.model.seq2seq import Seq2SeqModel
@@ -76,7 +76,8 @@ class PlainSearch:
 
     @property
     def _layers(self) -> Any:
-        return self.model.encoder.base_model.encoder.layer
+        body: Any = self.model.encoder.base_model
+        return body.encoder.layer
 
     def _embed(self, ids: Tensor, positions: Tensor, kind: int) -> Tensor:
         types = torch.full_like(ids, kind)
@@ -182,7 +183,7 @@ class PlainSearch:
 
 def _by_heads(rows: Tensor, attention: Any) -> Tensor:
     """[B, L, H * D] -> [B, H, L, D]."""
-    split = rows.unflatten(-1, (attention.num_attention_heads, -1))
+    split = torch.unflatten(rows, -1, (attention.num_attention_heads, -1))
     return split.transpose(1, 2)
 
 
@@ -205,15 +206,16 @@ def _rest_shared(
     examples = real.shape[0]
     query = _by_heads(layer.attention.self.query(hidden), layer.attention.self)
     rows, size = query.shape[2:]
-    together = query.unflatten(0, (examples, -1)).transpose(1, 2)  # [B, H, W, Q, D]
+    together = torch.unflatten(query, 0, (examples, -1)).transpose(1, 2)  # [B, H, W, Q, D]
     source_scores = together.flatten(2, 3) @ source[0].transpose(-1, -2)
     source_scores = source_scores * size**-0.5 + torch.where(real, 0.0, HIDDEN)[:, None, None]
-    source_scores = source_scores.unflatten(2, (-1, rows)).transpose(1, 2).flatten(0, 1)
+    source_scores = torch.unflatten(source_scores, 2, (-1, rows)).transpose(1, 2).flatten(0, 1)
     target_scores = query @ own[0].transpose(-1, -2) * size**-0.5 + target_bias
     weights = torch.cat([source_scores, target_scores], dim=-1).softmax(-1)
     split = source_scores.shape[-1]
-    by_example = weights[..., :split].unflatten(0, (examples, -1)).transpose(1, 2).flatten(2, 3)
-    seen = (by_example @ source[1]).unflatten(2, (-1, rows)).transpose(1, 2).flatten(0, 1)
+    by_example = torch.unflatten(weights[..., :split], 0, (examples, -1))
+    seen = by_example.transpose(1, 2).flatten(2, 3) @ source[1]
+    seen = torch.unflatten(seen, 2, (-1, rows)).transpose(1, 2).flatten(0, 1)
     return _behind_attention(layer, hidden, seen + weights[..., split:] @ own[1])
 
 

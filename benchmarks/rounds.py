@@ -3,11 +3,13 @@ turns.
 
 Notable: only one contestant runs at a time, on one thread; a round times each of them once, so that
 slow minutes of the machine hit all alike, and figures are medians over rounds with the ratio taken
-round by round. Each process's peak memory is its own.
+round by round. Each process's peak memory is its own. One that dies ends the measurement with its
+name and exit code.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -18,7 +20,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
@@ -50,24 +52,58 @@ def measure(contestants: Mapping[str, Callable[[], Round]], rounds: int) -> list
         rounds: Times each of them runs.
     """
     os.environ["OMP_NUM_THREADS"] = "1"
-    context = multiprocessing.get_context("spawn")
-    pipes: dict[str, Connection] = {}
-    processes = []
-    for name, prepare in contestants.items():
-        pipes[name], theirs = context.Pipe()
-        processes.append(context.Process(target=_work, args=(prepare, theirs), daemon=True))
-        processes[-1].start()
-        pipes[name].recv()  # prepared and warm, before the next one starts to prepare
+    # Each is prepared and warm before the next one starts to prepare.
+    running = [_Contestant(name, prepare) for name, prepare in contestants.items()]
     answers: dict[str, list[dict[str, Any]]] = {name: [] for name in contestants}
     for _ in range(rounds):
-        for name, pipe in pipes.items():
-            pipe.send("go")
-            answers[name].append(pipe.recv())
-    for pipe in pipes.values():
-        pipe.send("stop")
-    for process in processes:
-        process.join()
+        for contestant in running:
+            answers[contestant.name].append(contestant.round())
+    for contestant in running:
+        contestant.stop()
     return [_row(name, answers[name]) for name in contestants]
+
+
+class ContestantDied(RuntimeError):  # noqa: N818 (named for what it says)
+    """A contestant's process has ended before it was told to."""
+
+
+class _Contestant:
+    """A contestant and its process."""
+
+    def __init__(self, name: str, prepare: Callable[[], Round]) -> None:
+        """Start the process, and wait until it is ready."""
+        self.name = name
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_work, args=(prepare, theirs), daemon=True)
+        self._process.start()
+        theirs.close()  # so that the other end is closed once the process has ended
+        self._answer("preparing")
+
+    def round(self) -> dict[str, Any]:
+        """What one round came to."""
+        with contextlib.suppress(OSError):  # it is gone: no answer will come
+            self._pipe.send("go")
+        return dict(self._answer("running a round"))
+
+    def stop(self) -> None:
+        """Let the process end."""
+        with contextlib.suppress(OSError):
+            self._pipe.send("stop")
+        self._process.join()
+
+    def _answer(self, doing: str) -> Any:
+        """What the process says next."""
+        try:
+            wait([self._pipe, self._process.sentinel])
+            if self._pipe.poll():
+                return self._pipe.recv()
+        except (EOFError, OSError):
+            pass
+        self._process.join()
+        raise ContestantDied(
+            f"{self.name} has ended with exit code {self._process.exitcode} while {doing}"
+        )
 
 
 def _work(prepare: Callable[[], Round], pipe: Connection) -> None:

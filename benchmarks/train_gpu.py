@@ -15,7 +15,6 @@ nothing of a GPU.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,6 +26,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.command_line import parser_of
 from benchmarks.gpu_rows import TECHNIQUES, Setting, contestant, product_peak
 from benchmarks.rounds import Round, Row, measure, ratio, write_report
 
@@ -89,15 +89,12 @@ def device_facts() -> dict[str, Any]:
 
 def main(argv: list[str] | None = None) -> None:
     """Measure and write the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--model", default=None, help="folder of a BERT encoder; else random")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--no_compile", action="store_true")
     parser.add_argument("--tiny", action="store_true")
-    parser.add_argument("--folder", type=Path, default=None, help="where the report goes")
     arguments = parser.parse_args(argv)
     if not (torch.cuda.is_available() or arguments.tiny):
         raise SystemExit("there is no CUDA device; --tiny tries the benchmark on a CPU")
@@ -113,7 +110,7 @@ def main(argv: list[str] | None = None) -> None:
     write_report(
         "train_gpu_tiny" if arguments.tiny else "train_gpu",
         table,
-        arguments.folder,
+        arguments.results,
         **device_facts(),
         method="pseudo_mask",
         precision="bfloat16",

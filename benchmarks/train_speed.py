@@ -10,7 +10,6 @@ arithmetic would take at the speed of this machine's products, which is measured
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -20,6 +19,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from transformers import AutoConfig
+
+from benchmarks.command_line import SAMPLE, parser_of
 from benchmarks.floor import product_rate
 from benchmarks.rounds import Round, Row, measure, ratio, write_report
 from benchmarks.train_rows import BATCH, TECHNIQUES, contestant
@@ -73,23 +75,24 @@ def table_row(row: Row, rows: dict[str, Row]) -> dict[str, Any]:
 
 def main() -> None:
     """Measure and write the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--ladder", action="store_true")
     parser.add_argument("--model", default=None)
-    parser.add_argument("--data", default="examples/debsum/train.jsonl.gz")
+    parser.add_argument("--data", default=str(SAMPLE / "train.jsonl.gz"))
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     given = (arguments.model or default_model(), arguments.data)
+    config = AutoConfig.from_pretrained(given[0])
     products = {
-        name: partial(product_rate, 384, 1536, bf16=bf16) for bf16, name in PRODUCTS.items()
+        name: partial(product_rate, config.hidden_size, config.intermediate_size, bf16=bf16)
+        for bf16, name in PRODUCTS.items()
     }
     trained = contestants(given, ladder=arguments.ladder)
     rows = {row.name: row for row in measure({**trained, **products}, arguments.rounds)}
     write_report(
         "train_ladder" if arguments.ladder else "train_speed",
         [table_row(rows[name], rows) for name in trained],
+        arguments.results,
         batch=BATCH,
         method="pseudo_mask",
         gigaflops={name: round(rows[name].rate, 1) for name in products},

@@ -68,7 +68,7 @@ def test_a_report_of_a_cpu_says_so(
         return [replace(row, name=name) for row, name in zip(made, names, strict=True)]
 
     monkeypatch.setattr(train_gpu, "measure", measured)
-    train_gpu.main(["--tiny", "--no_compile", "--folder", str(tmp_path)])
+    train_gpu.main(["--tiny", "--no_compile", "--results", str(tmp_path)])
     report = json.loads((tmp_path / "train_gpu_tiny.json").read_text(encoding="utf-8"))
     assert "nothing of a GPU" in report["device"]
     assert len(report["rows"]) == len(names) - 1
