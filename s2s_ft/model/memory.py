@@ -4,11 +4,17 @@ Notable: a training step frees and allocates the same large tensors again and ag
 each of them back to the kernel at once and gets it back as pages to be zeroed, one fault for every
 4 KiB; on a small virtual machine that took about a sixth of a step. Told to keep them, the heap
 stays as large as the largest step needs.
+
+It does so only while nothing small and lasting is put between the large tensors. oneDNN compiles
+a kernel for each shape of a product, a quarter of a megabyte each, and keeps 1024 of them, as does
+torch's own store in front of it. Every batch has shapes of its own, so most are never used again:
+they took half a gigabyte, and cut the heap into pieces that the next large tensor did not fit in.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 
 import torch
@@ -22,13 +28,27 @@ NEVER = -1
 GROWTH_BYTES = 256 * 2**20
 """How much the heap grows at a time."""
 
+KERNELS = 64
+"""Compiled kernels that each of the two stores keeps: more than the products of one pass need."""
+
+KERNEL_STORES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
+"""Variables of the environment that say how many: to oneDNN, and to torch's layer above it."""
+
+NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
+"""What errors say for want of memory, in small letters."""
+
 
 def keep_freed_memory() -> bool:
-    """Tell the C library's allocator to keep what is freed; does nothing where it is not glibc.
+    """Tell the C library's allocator to keep what is freed, and oneDNN to keep few kernels.
+
+    To be called before the first product of the process, which is when oneDNN asks. Where the user
+    has set its variables (`KERNEL_STORES`), they stand. Processes started from here inherit them.
 
     Returns:
-        Whether the allocator took the settings.
+        Whether the allocator took the settings: not where it is not glibc's.
     """
+    for name in KERNEL_STORES:
+        os.environ.setdefault(name, str(KERNELS))
     if platform.libc_ver()[0] != "glibc":
         return False
     library = ctypes.CDLL(None)
@@ -49,7 +69,9 @@ def give_back_freed_memory() -> bool:
 
 
 def is_out_of_memory(fault: BaseException) -> bool:
-    """Whether a fault says that a device's memory, or the machine's, does not hold a tensor."""
-    # The CPU's allocator has no exception class of its own.
-    told = "not enough memory" in str(fault) or "can't allocate memory" in str(fault)
-    return isinstance(fault, (torch.OutOfMemoryError, MemoryError)) or told
+    """Whether an error says that memory could not be had, on a GPU or a CPU."""
+    if isinstance(fault, torch.OutOfMemoryError | MemoryError):
+        return True
+    # The CPU's allocator, and libraries that work on a GPU, have no exception class of their own.
+    text = str(fault).lower()
+    return isinstance(fault, RuntimeError) and any(words in text for words in NO_MEMORY)

@@ -19,7 +19,7 @@ from s2s_ft.model.described import describe
 from s2s_ft.model.foreign import BLOCK, is_foreign
 from s2s_ft.model.parts import origin_of, set_origin
 from s2s_ft.model.positions import grow_positions
-from s2s_ft.model.saving import load_for_resume, load_weights, save, save_for_resume
+from s2s_ft.model.saving import load_for_resume, load_weights, save
 from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.model.vocabulary import add_rows
 from s2s_ft.options.model import ModelOptions
@@ -32,7 +32,6 @@ __all__ = [
     "load_unchanged",
     "load_weights",
     "save",
-    "save_for_resume",
 ]
 
 logger = logging.getLogger(__name__)

@@ -36,6 +36,7 @@ def save(
     state: Mapping[str, Tensor] | None = None,
     *,
     generation: Mapping[str, Any] | None = None,
+    resumable: bool = False,
 ) -> None:
     """Write a checkpoint folder that transformers can open (contents at the top of this file).
 
@@ -47,6 +48,7 @@ def save(
             spread over several devices; None: the model's own.
         generation: Defaults of decoding beyond the special tokens and the longest target, by
             transformers' names.
+        resumable: Write what `load_for_resume` needs, too.
     """
     encoder = model.encoder
     setattr(encoder.config, BLOCK, model.settings.to_dict())
@@ -59,7 +61,11 @@ def save(
             state = merged_weights(model)
         weights = _weights_of(model, model.state_dict() if state is None else state)
         with quiet():
-            encoder.save_pretrained(folder, state_dict=weights, max_shard_size="100GB")
+            # Under the names of the module: transformers would go back to those of the files that
+            # it read, which for a family whose weights it cut or joined are other tensors.
+            encoder.save_pretrained(
+                folder, state_dict=weights, max_shard_size="100GB", save_original_format=False
+            )
     special = codec.special
     GenerationConfig(  # type: ignore[no-untyped-call]
         bos_token_id=special.cls,
@@ -69,27 +75,7 @@ def save(
         **(generation or {}),
     ).save_pretrained(folder)
     codec.save(folder)
-
-
-def save_for_resume(
-    model: Seq2SeqModel,
-    codec: TextCodec,
-    folder: str | Path,
-    state: Mapping[str, Tensor] | None = None,
-    *,
-    generation: Mapping[str, Any] | None = None,
-) -> None:
-    """Write what `save` writes, and what `load_for_resume` needs beyond it.
-
-    Args:
-        model: As for `save`.
-        codec: As for `save`.
-        folder: As for `save`.
-        state: As for `save`.
-        generation: As for `save`.
-    """
-    save(model, codec, folder, state, generation=generation)
-    if adapter_of(model) is not None:
+    if resumable and adapter is not None:
         save_trainable(model, folder)
 
 
@@ -98,7 +84,7 @@ def load_for_resume(model: Seq2SeqModel, folder: str | Path) -> None:
 
     Args:
         model: As the run had it before its first update; changed in place.
-        folder: A folder that `save_for_resume` wrote.
+        folder: A folder that `save` wrote, to be resumable.
 
     Raises:
         ValueError: The weights do not fit the model.

@@ -130,7 +130,7 @@ class Seq2SeqModel(nn.Module):
         ids = batch.ids.view(-1)[batch.cells].unsqueeze(0)
         positions = batch.positions.view(-1)[batch.cells].unsqueeze(0)
         place = torch.arange(ids.shape[1], device=ids.device).unsqueeze(0)
-        return self._run(ids, positions, self._types(place >= batch.num_source_tokens), plan)
+        return self.run(ids, positions, place >= batch.num_source_tokens, plan)
 
     def new_cache(self, shape: CacheShape) -> KeyValueCache:
         """An empty cache on the model's device."""
@@ -174,7 +174,7 @@ class Seq2SeqModel(nn.Module):
         )
         is_target = torch.zeros_like(ids, dtype=torch.bool)
         is_target[:, -1] = True
-        logits = self._run(ids, plan.positions, self._types(is_target), plan)
+        logits = self.run(ids, plan.positions, is_target, plan)
         return logits.unsqueeze(1).float()
 
     def step(
@@ -196,11 +196,34 @@ class Seq2SeqModel(nn.Module):
         assert examples == cache.num_examples
         plan = StepPass(cache, self.relative_position_bias)
         flat = ids.transpose(1, 2).reshape(examples, rows * beams)
-        types = self._types(torch.ones_like(flat, dtype=torch.bool))
-        run = self._compiled_run if compiled else self._run
-        logits = run(flat, plan.positions, types, plan)
+        is_target = torch.ones_like(flat, dtype=torch.bool)
+        logits = self.run(flat, plan.positions, is_target, plan, compiled=compiled)
         cache.advance(rows - num_unkept)
         return logits.view(examples, beams, -1).float()
+
+    def run(
+        self,
+        ids: Tensor,
+        positions: Tensor,
+        is_target: Tensor,
+        plan: AttentionPlan,
+        *,
+        compiled: bool = False,
+    ) -> Tensor:
+        """One pass through the encoder; all the others go through here.
+
+        Args:
+            ids: [B, L] int64.
+            positions: [B, L] int64, counted from 0 in every family.
+            is_target: [B, L] bool, which tokens are of the target's type.
+            plan: What each layer attends to, and which rows are read.
+            compiled: Run the encoder through `torch.compile`; for plans of fixed shape.
+
+        Returns:
+            [N, V] logits of the rows the plan reads, in the type the encoder computes in.
+        """
+        run = self._compiled_run if compiled else self._run
+        return run(ids, positions, self._types(is_target), plan)
 
     @cached_property
     def _compiled_run(self) -> Callable[..., Tensor]:

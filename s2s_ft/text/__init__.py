@@ -11,12 +11,10 @@ Every public name can be imported from here.
 
 from s2s_ft.text.additional import NewToken, read_tokens
 from s2s_ft.text.codec import LINE_BREAK_MARK, SpecialIds, TextCodec
-from s2s_ft.text.loading import TOKENIZER_FLAGS
 from s2s_ft.text.words import collapse_repeated_punctuation, join_word_pieces
 
 __all__ = [
     "LINE_BREAK_MARK",
-    "TOKENIZER_FLAGS",
     "NewToken",
     "SpecialIds",
     "TextCodec",

@@ -20,7 +20,7 @@ from tokenizers.models import WordPiece
 from transformers import PreTrainedTokenizerFast
 
 from s2s_ft.text.additional import NewToken, add_tokens, written_tokens
-from s2s_ft.text.loading import TOKENIZER_FLAGS, load_tokenizer
+from s2s_ft.text.loading import TOKENIZER_FLAG, load_tokenizer
 from s2s_ft.text.spacing import join_words
 from s2s_ft.text.words import join_word_pieces
 
@@ -95,6 +95,7 @@ class TextCodec:
         *,
         do_lower_case: bool | None = None,
         cache_dir: str | Path | None = None,
+        flag: str | None = None,
     ) -> TextCodec:
         """Loads a tokenizer from a folder or from the hub.
 
@@ -105,16 +106,17 @@ class TextCodec:
             name_or_path: Folder with tokenizer files, or a hub id.
             do_lower_case: Overrides the casing of a word-piece tokenizer; None = as it says itself.
             cache_dir: Where downloads from the hub are kept; None = transformers' own place.
+            flag: The flag that named it, for messages; None = no flag did.
 
         Raises:
-            ValueError: Nothing usable is there (one line, naming the path and the flags).
+            ValueError: Nothing usable is there (one line, naming the path and the flag).
         """
         name, cache = str(name_or_path), None if cache_dir is None else str(cache_dir)
-        tokenizer = load_tokenizer(name, cache, do_lower_case=do_lower_case)
+        tokenizer = load_tokenizer(name, cache, do_lower_case=do_lower_case, flag=flag)
         try:
             return cls(tokenizer)
         except ValueError as fault:
-            raise ValueError(f"{name}: {fault}") from fault
+            raise ValueError(f"{name if flag is None else f'{flag} {name}'}: {fault}") from fault
 
     def with_vocab_size(self, vocab_size: int) -> TextCodec:
         """The same codec for a model with `vocab_size` output rows (ValueError if too few)."""
@@ -241,13 +243,13 @@ def _special_ids(
     if missing:
         raise ValueError(
             f"the tokenizer has no {' and no '.join(missing)} token; name another one with "
-            f"{TOKENIZER_FLAGS}"
+            f"{TOKENIZER_FLAG}"
         )
     needed = max(len(tokenizer), max(vocabulary.values()) + 1)
     if vocab_size is not None and vocab_size < needed:
         raise ValueError(
             f"the tokenizer gives ids up to {needed - 1} but the model has only {vocab_size} "
-            f"output rows; name the tokenizer that belongs to the model with {TOKENIZER_FLAGS}"
+            f"output rows; name the tokenizer that belongs to the model with {TOKENIZER_FLAG}"
         )
     ids = {role: int(token_id) for role, token_id in found.items() if token_id is not None}
     return SpecialIds(**ids, vocab_size=needed if vocab_size is None else vocab_size)

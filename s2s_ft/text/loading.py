@@ -26,7 +26,7 @@ from s2s_ft.cli import EnvironmentFault
 logger = logging.getLogger(__name__)
 
 SENTENCE_PIECES = "sentencepiece.bpe.model"
-TOKENIZER_FLAGS = "--tokenizer_name / --model_name_or_path"
+TOKENIZER_FLAG = "--tokenizer_name"
 # What a tokenizer file without a configuration beside it most likely calls its special tokens.
 CONVENTIONAL_NAMES = {
     "cls_token": ("[CLS]", "<s>"),
@@ -40,7 +40,7 @@ CASED_SHARE = 0.1
 
 
 def load_tokenizer(
-    name: str, cache_dir: str | None, *, do_lower_case: bool | None
+    name: str, cache_dir: str | None, *, do_lower_case: bool | None, flag: str | None = None
 ) -> PreTrainedTokenizerFast:
     """Loads a fast tokenizer, with roles for its special tokens.
 
@@ -48,6 +48,7 @@ def load_tokenizer(
         name: Folder or hub id.
         cache_dir: Where downloads are kept; None = transformers' own place.
         do_lower_case: As `TextCodec.load` has it.
+        flag: The flag that named it, for messages; None = no flag did.
 
     Raises:
         ValueError: Nothing usable is there.
@@ -55,7 +56,7 @@ def load_tokenizer(
     """
     # Handed over, not only set on the normalizer below, so that a saved copy says the same.
     casing = _casing_of_vocabulary(Path(name)) if do_lower_case is None else do_lower_case
-    tokenizer = _load(name, cache_dir, {} if casing is None else {"do_lower_case": casing})
+    tokenizer = _load(name, cache_dir, {} if casing is None else {"do_lower_case": casing}, flag)
     if do_lower_case is not None:
         _set_casing(tokenizer, name, do_lower_case=do_lower_case)
     _adopt_conventional_names(tokenizer)
@@ -78,7 +79,9 @@ def _casing_of_vocabulary(folder: Path) -> bool | None:
     return False if is_cased else None
 
 
-def _load(name: str, cache_dir: str | None, casing: dict[str, Any]) -> PreTrainedTokenizerFast:
+def _load(
+    name: str, cache_dir: str | None, casing: dict[str, Any], flag: str | None
+) -> PreTrainedTokenizerFast:
     """Loads through AutoTokenizer, else a folder's `vocab.txt` as BERT word pieces, or its
     `sentencepiece.bpe.model` as XLM-R's (multilingual MiniLM calls itself BERT beside it).
     """
@@ -112,9 +115,11 @@ def _load(name: str, cache_dir: str | None, casing: dict[str, Any]) -> PreTraine
             reason = str(fault).strip().splitlines()[0].rstrip(" :.")
     looks_local = folder.exists() or folder.is_absolute() or name.startswith((".", "~"))
     where = "no such folder" if looks_local and not folder.exists() else f"no tokenizer ({reason})"
+    named, remedy = (name, "with") if flag is None else (f"{flag} {name}", "here or with")
     raise ValueError(
-        f"{name}: {where}; name a folder with tokenizer.json, vocab.txt or other tokenizer files, "
-        f"or a hub id that can be reached, with {TOKENIZER_FLAGS}"
+        f"{named}: {where}; name a folder with tokenizer.json, vocab.txt or other tokenizer files, "
+        "or a hub id that can be reached"
+        f"{'' if flag == TOKENIZER_FLAG else f', {remedy} {TOKENIZER_FLAG}'}"
     )
 
 

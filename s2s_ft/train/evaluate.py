@@ -32,9 +32,10 @@ import torch
 from tqdm import tqdm
 
 from s2s_ft.cli import EnvironmentFault
-from s2s_ft.decode.beam_search import SearchSettings
+from s2s_ft.decode.search.beam_search import SearchSettings
 from s2s_ft.decode.session import generate_batch as generate
 from s2s_ft.methods import Method
+from s2s_ft.model.memory import is_out_of_memory
 from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.options import TrainOptions
 from s2s_ft.options.validation import ValidationOptions
@@ -43,7 +44,6 @@ from s2s_ft.train.best import Tracker
 from s2s_ft.train.dev_report import SCORES, DevReport, Sample
 from s2s_ft.train.distributed import World
 from s2s_ft.train.held_out import HeldOutRows
-from s2s_ft.train.memory import is_out_of_memory
 from s2s_ft.train.precision import Precision
 from s2s_ft.train.schedule import Schedule
 from s2s_ft.train.sharding import require_whole, whole

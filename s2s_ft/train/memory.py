@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from s2s_ft.cli import EnvironmentFault
-from s2s_ft.model.memory import give_back_freed_memory
+from s2s_ft.model.memory import give_back_freed_memory, is_out_of_memory
 from s2s_ft.options import TrainOptions
 
 logger = logging.getLogger(__name__)
@@ -52,16 +52,6 @@ def explained(options: TrainOptions, micro_batch_size: int) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         raise EnvironmentFault(_advice(options, micro_batch_size, error)) from error
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory could not be had, on a GPU or a CPU."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and any(
-        words in text for words in ("can't allocate memory", "out of memory")
-    )
 
 
 def largest_batch_size(

@@ -159,10 +159,12 @@ def _choose_arithmetic(options: TrainOptions, world: World) -> Precision:
 
 def _load_codec(options: TrainOptions) -> TextCodec:
     """The tokenizer of the encoder, or the one asked for instead, with the tokens of the user."""
+    given = options.model.tokenizer_name
     codec = TextCodec.load(
-        options.model.tokenizer_name or options.model.model_name_or_path,
+        given or options.model.model_name_or_path,
         do_lower_case=True if options.model.do_lower_case else None,
         cache_dir=options.model.cache_dir,
+        flag="--tokenizer_name" if given else "--model_name_or_path",
     )
     added = options.model.additional_tokens
     return codec if added is None else codec.with_tokens(read_tokens(added, "--additional_tokens"))

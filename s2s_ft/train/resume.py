@@ -100,7 +100,7 @@ def save_checkpoint(  # noqa: PLR0913 (each of them is a part of what is saved)
 
     def write(folder: Path) -> None:
         generation = generation_defaults(facts)
-        pretrained.save_for_resume(state.model, codec, folder, weights, generation=generation)
+        pretrained.save(state.model, codec, folder, weights, generation=generation, resumable=True)
         scores = scores_of_tracker(validation, state.step)
         write_model_card(folder, card_facts(facts, state, output_dir, scores))
         save_optimizer(folder, moments)

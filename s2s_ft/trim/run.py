@@ -48,6 +48,7 @@ def trim(options: TrimOptions) -> int:
         options.tokenizer_name or options.model_path,
         do_lower_case=True if options.do_lower_case else None,
         cache_dir=options.cache_dir,
+        flag="--tokenizer_name" if options.tokenizer_name else "--model_path",
     )
     content = json.loads(codec.tokenizer.backend_tokenizer.to_str())
     try:

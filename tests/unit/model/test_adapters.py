@@ -22,7 +22,6 @@ from s2s_ft.model.pretrained import (
     load_for_resume,
     load_for_training,
     save,
-    save_for_resume,
 )
 from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.options.adapter import AdapterOptions
@@ -189,7 +188,7 @@ def test_resume_is_bit_equal(
     model, codec = adapted(body, kind, peft_save=save_as)
     train(model)
     (tmp_path / "saved").mkdir()
-    save_for_resume(model, codec, tmp_path / "saved")
+    save(model, codec, tmp_path / "saved", resumable=True)
     again, _ = adapted(body, kind, peft_save=save_as)
     load_for_resume(again, tmp_path / "saved")
     for name, tensor in model.state_dict().items():
@@ -203,7 +202,7 @@ def test_resume_with_another_adapter_is_refused(
     tiny_checkpoint: Callable[[str], Path], tmp_path: Path
 ) -> None:
     model, codec = adapted(tiny_checkpoint("bert"))
-    save_for_resume(model, codec, tmp_path)
+    save(model, codec, tmp_path, resumable=True)
     for changes in ({"lora_rank": 4}, {"peft_targets": "query"}):
         other, _ = adapted(tiny_checkpoint("bert"), **changes)
         with pytest.raises(ValueError, match=r"another adapter.*--peft"):

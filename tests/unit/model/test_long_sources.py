@@ -12,7 +12,7 @@ import torch
 from transformers import CONFIG_MAPPING, AutoModelForMaskedLM, PreTrainedModel
 
 from s2s_ft.corruption import CLEAN
-from s2s_ft.decode.beam_search import SearchSettings
+from s2s_ft.decode.search.beam_search import SearchSettings
 from s2s_ft.decode.session import generate_batch
 from s2s_ft.methods import METHODS, Method, PseudoMask
 from s2s_ft.model.attention import IMPLEMENTATION

@@ -96,12 +96,19 @@ class TestLoad:
 
 class TestLoadFaults:
     def message(self, name: str | Path) -> str:
-        with pytest.raises(ValueError, match="--tokenizer_name / --model_name_or_path") as fault:
+        with pytest.raises(ValueError, match=r"with --tokenizer_name$") as fault:
             TextCodec.load(name)
         message = str(fault.value)
         assert message.startswith(f"{name}: ")
         assert "\n" not in message
         return message
+
+    def test_the_flag_at_fault_is_named(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match=r"^--tokenizer_name nowhere: ") as fault:
+            TextCodec.load("nowhere", flag="--tokenizer_name")
+        assert "be reached" in str(fault.value)[-10:]
+        with pytest.raises(ValueError, match=r"^--model_path .*, here or with --tokenizer_name$"):
+            TextCodec.load(tmp_path, flag="--model_path")
 
     def test_missing_folder(self, tmp_path: Path) -> None:
         assert "no such folder" in self.message(tmp_path / "nowhere")

@@ -12,12 +12,12 @@ import torch
 from torch import nn
 
 from s2s_ft.cli import EnvironmentFault
+from s2s_ft.model.memory import is_out_of_memory
 from s2s_ft.options import TrainOptions, build
 from s2s_ft.train import memory
 from s2s_ft.train.memory import (
     available_memory,
     explained,
-    is_out_of_memory,
     largest_batch_size,
     optimizer_bytes,
 )
@@ -150,6 +150,8 @@ def options(**values: Any) -> TrainOptions:
 ERRORS = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore"),
     RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: not enough memory"),
+    RuntimeError("CUDA error: out of memory"),
     MemoryError("Unable to allocate 3.2 GiB"),
 ]
 

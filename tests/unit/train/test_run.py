@@ -284,3 +284,13 @@ def test_a_restart_by_a_launcher_does_not_start_anew(
     monkeypatch.setenv(launcher, "1")
     run(num_training_steps=4, num_warmup_steps=0, overwrite_output_dir=True)
     assert checkpoints(output_dir) == {"ckpt-2", "ckpt-4"}
+
+
+def test_the_flag_that_names_no_tokenizer_is_named(run: Train, tmp_path: Path) -> None:
+    """Beside a good encoder."""
+    with pytest.raises(ValueError, match="--tokenizer_name nowhere: no tokenizer") as fault:
+        run(tokenizer_name="nowhere")
+    assert "--model_name_or_path" not in str(fault.value)
+    with pytest.raises(ValueError, match=r"--model_name_or_path .*: no such folder") as fault:
+        run(model_name_or_path=str(tmp_path / "nowhere"))
+    assert str(fault.value).endswith("here or with --tokenizer_name")
