@@ -22,6 +22,8 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import CONFIG_MAPPING, AutoModelForMaskedLM, PreTrainedTokenizerFast
 
+from tests.formats.encoders import fused
+
 WORDS = [
     "a",
     "an",
@@ -169,15 +171,7 @@ def _write_bert_by_another_name(folder: Path, config: dict[str, Any]) -> None:
     weights.pop("cls.predictions.decoder.weight")
     weights.pop("cls.predictions.decoder.bias")
     if config["model_type"] == "unilm":
-        for layer in range(config["num_hidden_layers"]):
-            prefix = f"bert.encoder.layer.{layer}.attention.self"
-            parts = [weights.pop(f"{prefix}.{part}.weight") for part in ("query", "key", "value")]
-            weights[f"{prefix}.qkv_linear.weight"] = torch.cat(parts)
-            weights.pop(f"{prefix}.key.bias")
-            for part, name in (("query", "q_bias"), ("value", "v_bias")):
-                weights[f"{prefix}.{name}"] = weights.pop(f"{prefix}.{part}.bias").view(1, 1, -1)
-        heads, bins = config["num_attention_heads"], config["rel_pos_bins"]
-        weights["bert.encoder.rel_pos_bias.weight"] = torch.randn(heads, bins)
+        weights = fused(weights, config)
     renamed = {
         name.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
             "LayerNorm.bias", "LayerNorm.beta"

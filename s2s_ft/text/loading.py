@@ -113,7 +113,9 @@ def _load(
             return bert
         except Exception as fault:  # such as a damaged tokenizer.json beside the vocabulary
             reason = str(fault).strip().splitlines()[0].rstrip(" :.")
-    looks_local = folder.exists() or folder.is_absolute() or name.startswith((".", "~"))
+    # A name on the hub is NAME or OWNER/NAME; anything deeper can only be meant as a folder.
+    deep = len(folder.parts) > 2
+    looks_local = folder.exists() or folder.is_absolute() or deep or name.startswith((".", "~"))
     where = "no such folder" if looks_local and not folder.exists() else f"no tokenizer ({reason})"
     named, remedy = (name, "with") if flag is None else (f"{flag} {name}", "here or with")
     raise ValueError(

@@ -115,6 +115,7 @@ class TestLoadFaults:
 
     def test_relative_missing_folder(self) -> None:
         assert "no such folder" in self.message("./nowhere/at/all")
+        assert "no such folder" in self.message("outputs/first/ckpt-1")
 
     def test_empty_folder(self, tmp_path: Path) -> None:
         assert "no tokenizer" in self.message(tmp_path)
