@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from s2s_ft.commands import decode_main
+from s2s_ft.decode.ways import files as files_way
 from s2s_ft.model.pretrained import load_finetuned, save
 from s2s_ft.text import TextCodec
 from tests.cli.decoding import Nursery
@@ -119,9 +120,10 @@ def test_a_run_that_is_killed_again_and_again_gives_the_same_bytes(
             after = generator.uniform(0.1, 0.6) * seconds
             code, _ = nursery.run(flags, log, number, after)
             assert code in (-signal.SIGKILL, 128 + number, -signal.SIGTERM, 0), log.read_text()
-            if code == 0:
+            if output.exists():  # written last, so all is done, journal or not
+                assert files(output) == whole
                 break
-            assert not output.exists() or files(output) == whole
+            assert code != 0, log.read_text()
             journal = tmp_path / "out.journal"
             kept.append(journal.read_bytes().count(b'{"share"') if journal.exists() else 0)
             if code == 128 + signal.SIGTERM and kept[-1]:
@@ -131,6 +133,24 @@ def test_a_run_that_is_killed_again_and_again_gives_the_same_bytes(
         assert nursery.run(flags, log)[0] == 0, log.read_text()
         assert files(output) == whole
         assert not (tmp_path / "out.journal").exists()
+
+
+def test_the_output_comes_last(checkpoint, rows, whole, tmp_path, monkeypatch):
+    """So whoever sees it, a script or the same run resumed, may rely on the traces beside it."""
+    output, write = tmp_path / "out", files_way.write_whole
+
+    def write_all_but_the_output(path, parts):
+        if path == output:
+            raise OSError(28, "No space left on device")
+        write(path, parts)
+
+    flags = ["--input_file", rows, "--output_file", output, "--resume", *FLAGS]
+    with monkeypatch.context() as patch:
+        patch.setattr(files_way, "write_whole", write_all_but_the_output)
+        assert decode_main(command(checkpoint, *flags)) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.journal", "out.trace.jsonl"]
+    assert decode_main(command(checkpoint, *flags)) == 0
+    assert files(output) == whole
 
 
 def test_each_line_is_answered_before_the_next_one_comes(checkpoint, rows, whole):

@@ -2,10 +2,10 @@
 
     rows ──> shares ──> this process, or workers, or ranks ──> journal ──> output, traces
 
-Notable: rows are decoded by length, and the output is in the order of the input. Its files are
-written in one step when all is done; until then every share that is done lies in the journal beside
-the output (`journal.py`), from which the same command goes on with `--resume`. Whoever decodes,
-the shares are the same, and so are the bytes of the output.
+Notable: rows are decoded by length, and the output is in the order of the input. Each of its files
+is written in one step when all is done, the traces before the output; until then every share that
+is done lies in the journal beside the output (`journal.py`), from which the same command goes on
+with `--resume`. Whoever decodes, the shares are the same, and so are the bytes of the output.
 """
 
 from __future__ import annotations
@@ -186,12 +186,12 @@ def _decoded(decoder: Decoder, share: Share, bar: Bar | None = None) -> list[Lin
 
 
 def _write(job: Job, journal: Journal) -> None:
-    """The files of a run whose rows are all done."""
-    write_whole(job.output, (line.output + "\n" for line in journal.lines()))
+    """The files of a run whose rows are all done, the output last: where it is, all else is."""
     if job.trace_head is not None:
         path = job.output.with_name(job.output.name + TRACE_SUFFIX)
         traces = chain([job.trace_head], (line.trace or "" for line in journal.lines()))
         write_whole(path, (trace + "\n" for trace in traces))
+    write_whole(job.output, (line.output + "\n" for line in journal.lines()))
 
 
 def _trace_head(decoder: Decoder, num_rows: int) -> str:
