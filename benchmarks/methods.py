@@ -26,16 +26,23 @@ from benchmarks.train_speed import default_model
 
 PSEUDO = ["--fine_tuning_method", "pseudo_mask", "--target_mask_prob", "0"]
 SHORT = ["--num_training_steps", "188", "--num_warmup_steps", "50"]
+CAUSAL = ["--fine_tuning_method", "causal", "--target_mask_prob", "0"]
+MASKED = ["--fine_tuning_method", "masked", "--target_mask_prob", "0.5"]
+LONG = ["--num_training_epochs", "3", "--dropout", "0.1", "--eval_steps", "376"]
 RUNS = {
-    "causal": ["--fine_tuning_method", "causal", "--target_mask_prob", "0"],
-    "masked": ["--fine_tuning_method", "masked", "--target_mask_prob", "0.5"],
+    "causal": CAUSAL,
+    "masked": MASKED,
     "pseudo_mask": PSEUDO,
+    "l_causal": [*CAUSAL, *LONG],
+    "l_masked": [*MASKED, *LONG],
+    "l_pseudo_mask": [*PSEUDO, *LONG],
+    "l_pseudo_mask_drop": [*PSEUDO, *LONG, "--target_mask_prob", "0.15"],
     "s_base": [*PSEUDO, *SHORT],
     "s_random": [*PSEUDO, *SHORT, "--fresh_head", "random"],
     "s_lora": [*PSEUDO, *SHORT, "--peft", "lora", "--lora_rank", "16", "--learning_rate", "2e-3"],
     "s_decay": [*PSEUDO, *SHORT, "--layer_decay", "0.8"],
 }
-"""What distinguishes the runs; those that begin with s_ are an eighth as long."""
+"""What distinguishes the runs; s_ is for an eighth of an epoch, l_ for three epochs."""
 
 COMMON = (
     *("--per_gpu_train_batch_size", "16"),
