@@ -9,9 +9,9 @@
 Notable: autograd would do the same with some twenty more passes over the scores, which are the
 largest tensors of a step: the bias added out of place, gradients of slices padded with zeros and
 added, products with a transposed left side copied first. Here the bias is added in place and only
-to the columns that have one (of rows about equally long, few); where a product needs something
-transposed it is the side with D columns; and what dropout scales is scaled there, too. Softmax is
-float32 inside the kernel whatever the type of the scores.
+to the columns that have one (of rows about equally long, few), and what dropout scales is scaled
+where there are D columns. Bias and softmax are float32 whatever the type of the products: torch's
+kernels for shorter types take one element at a time where rows are not a whole number of vectors.
 
 Letters: B batch, H heads, BH = B * H, C true tokens, L row length, S source, R = L - S, D head
 size.
@@ -27,6 +27,9 @@ from torch import Tensor
 
 from s2s_ft.model.dropout import keep_mask
 from s2s_ft.model.packing import PackedRows
+
+CACHED_ELEMENTS = 1 << 18
+"""Scores in float32 that are worked on at a time, so that they stay in the cache: 1 MiB."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,8 @@ class _PackedAttention(torch.autograd.Function):
                 if dropout > 0.0:
                     mask, ctx.factor = keep_mask(weights.shape, dropout, weights)
                     kept = weights * mask
-                result[:, part] = torch.bmm(kept, all_values[:, seen]).mul_(ctx.factor)
+                given = torch.bmm(kept, all_values[:, seen])
+                result[:, part] = given if mask is None else given.mul_(ctx.factor)
                 saved += [weights, mask]
             ctx.save_for_backward(*saved)
             return rows.unflat(result, heads).view(1, -1, heads, size).transpose(1, 2)
@@ -130,9 +134,11 @@ class _PackedAttention(torch.autograd.Function):
         """Gradients of query, key and value."""
         spread, keys, values, *parts = ctx.saved_tensors
         rows, heads, size = ctx.rows, ctx.heads, spread.shape[2]
-        given = rows.flat_or_zero(upstream.to(spread.dtype)).mul_(ctx.factor)
+        given = rows.flat_or_zero(upstream.to(spread.dtype))
+        if ctx.factor != 1.0:
+            given.mul_(ctx.factor)
         to_query = torch.zeros_like(spread) if parts[0] is None else torch.empty_like(spread)
-        to_keys = to_values = None  # [BH, D, L]
+        to_keys = to_values = None  # [BH, L, D]
         stop = spread.shape[1]
         for weights, mask in (parts[2:], parts[:2]):  # the rest comes first, it sees all keys
             if weights is None:
@@ -143,37 +149,40 @@ class _PackedAttention(torch.autograd.Function):
                 given[:, part].contiguous(), values[:, seen], weights, mask
             )
             to_query[:, part] = torch.bmm(gradient, keys[:, seen]).mul_(ctx.scaling)
-            key_share = torch.bmm(spread[:, part].transpose(1, 2).contiguous(), gradient)
+            key_share = torch.bmm(gradient.transpose(1, 2), spread[:, part])
             if to_keys is None or to_values is None:
                 to_keys, to_values = key_share, value_share
             else:
-                to_keys[:, :, seen] += key_share
-                to_values[:, :, seen] += value_share
+                to_keys[:, seen] += key_share
+                to_values[:, seen] += value_share
         assert to_keys is not None
         assert to_values is not None
         gradients = (
             rows.unflat(each, heads).view(1, -1, heads, size).transpose(1, 2)
-            for each in (to_query, to_keys.transpose(1, 2), to_values.transpose(1, 2))
+            for each in (to_query, to_keys, to_values)
         )
         return (*gradients, None, None, None, None, None)
 
 
 def _weights(queries: Tensor, keys: Tensor, bias: Bias, heads: int) -> Tensor:
-    """[BH, Q, K] attention weights before dropout."""
-    scores = torch.bmm(queries.contiguous(), keys.transpose(1, 2).contiguous())
-    by_example = scores.view(-1, heads, *scores.shape[1:])
-    # Of one type: adding another one in place takes a slow path.
-    added = bias.values[..., bias.start :].to(scores.dtype)
-    by_example[..., bias.start :].add_(added)
-    return scores.softmax(dim=-1)
+    """[BH, Q, K] attention weights before dropout, in the buffer of the products."""
+    weights = torch.bmm(queries.contiguous(), keys.transpose(1, 2).contiguous())
+    by_example = weights.view(-1, heads, *weights.shape[1:])
+    count = max(1, CACHED_ELEMENTS // by_example[:1].numel())
+    for start in range(0, by_example.shape[0], count):
+        part = by_example[start : start + count]
+        scores = part.to(torch.promote_types(part.dtype, torch.float32))
+        scores[..., bias.start :].add_(bias.values[start : start + count, ..., bias.start :])
+        part.copy_(scores.softmax(dim=-1))
+    return weights
 
 
 def _before_softmax(
     given: Tensor, values: Tensor, weights: Tensor, mask: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of the values, [BH, D, K], and of the scores, [BH, Q, K]."""
+    """Gradients of the values, [BH, K, D], and of the scores, [BH, Q, K]."""
     kept = weights if mask is None else weights * mask
-    to_values = torch.bmm(given.transpose(1, 2).contiguous(), kept)
+    to_values = torch.bmm(kept.transpose(1, 2), given)
     gradient = torch.bmm(given, values.transpose(1, 2).contiguous())
     if mask is not None:
         gradient.mul_(mask)

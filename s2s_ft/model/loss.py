@@ -1,8 +1,9 @@
 """Label-smoothed loss at supervised positions, in closed form, with its gradient beside it.
 
 Notable: neither the smoothed V-wide target nor any of the dense intermediate results that autograd
-would keep ever exists: the gradient is known in closed form too, and is made in one buffer while
-the softmax is at hand.
+would keep ever exists: the gradient is known in closed form too. On a CPU both are worked out a few
+rows at a time, in one float32 buffer that stays in the processor's cache while it is passed over;
+all that goes through memory is the logits once and their gradient once, in the type they came in.
 
 With smoothing e > 0 the loss is the KL divergence from a target that holds 1 - e at the label and
 s = e / (V - 2) at every other class but class 0, which gets nothing, whether as class or as label
@@ -13,9 +14,9 @@ L = logsumexp(z), the divergence of a row and its gradient on z are
     softmax(z) - s,  at class 0: softmax(z),  at class y: softmax(z) - (1 - e)
 
 where C = (1 - e) ln(1 - e) + (V - 2) s ln s. With e = 0 it is cross-entropy, and class 0 is a label
-like any other.
+like any other. L is had from the softmax, max(z) - ln max(softmax(z)): one pass less.
 
-Letters: N supervised rows, V vocabulary.
+Letters: N supervised rows, n of them at a time, V vocabulary.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ import math
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+CACHED_ELEMENTS = 1 << 19
+"""Logits in float32 that a CPU works on at a time: 2 MiB."""
 
 
 def smoothed_loss(logits: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
@@ -37,10 +40,8 @@ def smoothed_loss(logits: Tensor, labels: Tensor, label_smoothing: float) -> Ten
         label_smoothing: e, in [0, 1).
 
     Returns:
-        Float32 scalar, the sum over rows.
+        Float32 scalar, the sum over rows; its gradient can be asked for once.
     """
-    if label_smoothing == 0.0:
-        return F.cross_entropy(logits.float(), labels, reduction="sum")
     loss: Tensor = _SmoothedLoss.apply(  # type: ignore[no-untyped-call]
         logits, labels, label_smoothing
     )
@@ -53,35 +54,52 @@ class _SmoothedLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
         """See `smoothed_loss`."""
-        scores = logits.float()
-        others = scores.shape[-1] - 2
-        share = label_smoothing / others
-        confidence = 1.0 - label_smoothing
-        constant = confidence * math.log(confidence) + label_smoothing * math.log(share)
-        normalizer = scores.logsumexp(dim=-1, keepdim=True)  # [N, 1]
-        at_label = scores.gather(-1, labels.unsqueeze(-1))  # [N, 1]
-        at_others = scores.sum(dim=-1, keepdim=True) - scores[:, :1] - at_label
-        rows = constant - confidence * (at_label - normalizer)
-        rows = rows - share * (at_others - others * normalizer)
-        ignored = (labels == 0).unsqueeze(-1)
+        on_cpu = logits.device.type == "cpu"
+        count = max(1, CACHED_ELEMENTS // logits.shape[1] if on_cpu else logits.shape[0])
+        # float16 would lose the small shares of the gradient before the loss scale lifts them.
+        kept = torch.float32 if logits.dtype is torch.float16 else logits.dtype
+        ctx.gradient = None
         if ctx.needs_input_grad[0]:
-            ctx.save_for_backward(_gradient(scores, normalizer, labels, share, confidence))
+            ctx.gradient = torch.empty_like(logits, dtype=kept)
             ctx.dtype = logits.dtype
-        return rows.masked_fill(ignored, 0.0).sum()
+        losses = []
+        for start in range(0, logits.shape[0], count):
+            part = slice(start, start + count)
+            loss, gradient = _rows(logits[part].float(), labels[part], label_smoothing)
+            losses.append(loss)
+            if ctx.gradient is not None:
+                ctx.gradient[part] = gradient
+        return torch.cat(losses).sum() if losses else logits.new_zeros((), dtype=torch.float32)
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
-        """The kept gradient times the scalar that comes from above."""
-        (gradient,) = ctx.saved_tensors
-        return (gradient * upstream).to(ctx.dtype), None, None
+        """The gradient times the scalar that comes from above, in the buffer it was kept in."""
+        gradient, ctx.gradient = ctx.gradient, None
+        assert gradient is not None, "the gradient of a loss can be asked for once"
+        return gradient.mul_(upstream).to(ctx.dtype), None, None
 
 
-def _gradient(
-    scores: Tensor, normalizer: Tensor, labels: Tensor, share: float, confidence: float
-) -> Tensor:
-    """[N, V] gradient of the summed loss on float32 scores, in one buffer."""
-    gradient = (scores - normalizer).exp_().sub_(share)
-    gradient[:, 0] += share
+def _rows(scores: Tensor, labels: Tensor, label_smoothing: float) -> tuple[Tensor, Tensor]:
+    """[n, 1] losses of some rows, and [n, V] the gradient of their sum on the float32 scores."""
+    others = scores.shape[1] - 2
+    share, confidence = label_smoothing / others, 1.0 - label_smoothing
     index = labels.unsqueeze(-1)
-    gradient.scatter_add_(-1, index, torch.full_like(normalizer, share - confidence))
-    return gradient.masked_fill_(index == 0, 0.0)
+    at_label = scores.gather(-1, index)  # [n, 1]
+    probabilities = scores.softmax(dim=-1)
+    largest = scores.amax(dim=-1, keepdim=True)
+    normalizer = largest - probabilities.amax(dim=-1, keepdim=True).log()  # [n, 1]
+    losses = confidence * (normalizer - at_label)
+    gradient = probabilities.scatter_add_(
+        -1, index, torch.full_like(normalizer, share - confidence)
+    )
+    if label_smoothing == 0.0:
+        return losses, gradient
+    at_others = scores.sum(dim=-1, keepdim=True) - scores[:, :1] - at_label
+    constant = confidence * math.log(confidence) + label_smoothing * math.log(share)
+    losses = losses + constant - share * (at_others - others * normalizer)
+    gradient.sub_(share)
+    gradient[:, 0] += share
+    ignored = index == 0
+    if scores.device.type != "cpu" or bool(ignored.any()):  # a GPU would have to be waited for
+        gradient.masked_fill_(ignored, 0.0)
+    return losses.masked_fill_(ignored, 0.0), gradient

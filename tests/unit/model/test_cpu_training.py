@@ -79,12 +79,40 @@ def test_frozen_words_get_no_gradient(tiny_checkpoint: Callable[[str], Path]) ->
     assert not any("word_embeddings" in name for name in gradients(model, batch))
 
 
-def test_several_processes_exchange_dense_gradients(
+def test_micro_batches_add_up(tiny_checkpoint: Callable[[str], Path]) -> None:
+    """A later backward pass adds its rows to the sum of the earlier ones, each of them once."""
+    model, batch = loaded(tiny_checkpoint("bert"), dropout=0.0)
+    adapt_to_cpu(model, alone=True)
+    once = gradients(model, batch)
+    gradients(model, batch)  # leaves its gradients in place
+    (model(batch, 0.1) / batch.num_supervised).backward()
+    for name, parameter in model.named_parameters():
+        if name in once:
+            assert parameter.grad is not None
+            torch.testing.assert_close(parameter.grad, 2 * once[name], atol=1e-6, rtol=1e-5)
+
+
+def test_padding_among_the_words_gets_the_gradient_of_the_head_alone(
     tiny_checkpoint: Callable[[str], Path],
 ) -> None:
-    model, _ = loaded(tiny_checkpoint("bert"))
-    adapt_to_cpu(model, alone=False)
-    assert not model.encoder.get_input_embeddings().sparse
+    model, batch = loaded(tiny_checkpoint("bert"), dropout=0.0)
+    padding = model.encoder.get_input_embeddings().padding_idx
+    assert padding == 0
+    batch.ids[0, 2] = padding  # a true cell
+    before = gradients(model, batch)
+    adapt_to_cpu(model, alone=True)
+    after = gradients(model, batch)
+    for name, expected in before.items():
+        torch.testing.assert_close(after[name], expected, atol=2e-6, rtol=1e-4)
+
+
+def test_the_copy_of_a_dense_gradient_is_saved_only_where_a_process_is_alone(
+    tiny_checkpoint: Callable[[str], Path],
+) -> None:
+    for alone in (True, False):
+        model, _ = loaded(tiny_checkpoint("bert"))
+        adapt_to_cpu(model, alone=alone)
+        assert bool(model.encoder.get_input_embeddings()._forward_hooks) is alone
 
 
 def test_dropout_is_the_fast_one(tiny_checkpoint: Callable[[str], Path]) -> None:
