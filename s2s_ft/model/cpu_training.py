@@ -65,6 +65,7 @@ class _LookedUp:
         self, words: nn.Embedding, arguments: tuple[Tensor, ...], output: Tensor
     ) -> Tensor | None:
         """Forward hook: the same rows, with a way back that ends here."""
+        self._rows.clear()  # of a backward pass that was broken off
         if not output.requires_grad:
             return None
         if not self._waits:  # a frozen table takes no hook, and may be unfrozen later

@@ -92,6 +92,25 @@ def test_micro_batches_add_up(tiny_checkpoint: Callable[[str], Path]) -> None:
             torch.testing.assert_close(parameter.grad, 2 * once[name], atol=1e-6, rtol=1e-5)
 
 
+def test_a_broken_backward_pass_leaves_nothing_to_the_next(
+    tiny_checkpoint: Callable[[str], Path],
+) -> None:
+    model, batch = loaded(tiny_checkpoint("bert"), dropout=0.0)
+    adapt_to_cpu(model, alone=True)
+    expected = gradients(model, batch)
+
+    def out_of_memory(_gradient: Tensor) -> None:
+        raise MemoryError
+
+    hook = model.encoder.get_input_embeddings().weight.register_hook(out_of_memory)
+    with pytest.raises(MemoryError):
+        gradients(model, batch)
+    hook.remove()
+    after = gradients(model, batch)
+    for name, gradient in expected.items():
+        assert torch.equal(after[name], gradient)
+
+
 def test_padding_among_the_words_gets_the_gradient_of_the_head_alone(
     tiny_checkpoint: Callable[[str], Path],
 ) -> None:
