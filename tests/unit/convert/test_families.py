@@ -18,6 +18,7 @@ from transformers import AutoModelForMaskedLM
 from s2s_ft.convert.__main__ import main
 from s2s_ft.corruption import CLEAN, USUAL
 from s2s_ft.decode.search.beam_search import SearchSettings
+from s2s_ft.decode.search.hypotheses import Hypothesis
 from s2s_ft.decode.session import generate_batch
 from s2s_ft.layout import Corrupted
 from s2s_ft.methods import METHODS, Method
@@ -83,28 +84,31 @@ def train_a_step(model: Seq2SeqModel, method: Method, codec: TextCodec) -> None:
 
 
 def scored_by_full_pass(
-    model: Seq2SeqModel, method: Method, source: np.ndarray, ids: list[int]
+    model: Seq2SeqModel, method: Method, source: np.ndarray, found: Hypothesis
 ) -> float:
-    """Summed log-probability of an output, each token predicted in a full pass."""
-    target = np.array(ids)
+    """Summed log-probability of an output, its end included, each token from a full pass."""
+    target = np.array(found.ids, dtype=np.int64)
     rng = np.random.default_rng(0)
+    example = method.corrupt(source, target, rng)
+    wanted = len(target) + found.finished
     if method.name != "masked":
-        assert ids[-1] == method.special.sep
-        example = method.corrupt(source, target[:-1], rng)
-        return chosen(model, method, example)
-    framed = method.corrupt(source, target[:1], rng).source
+        return sum(chosen(model, method, example)[:wanted])
     total = 0.0
-    for step, token in enumerate(ids):
+    for step, token in enumerate([*target, method.special.sep][:wanted]):
         seen = np.append(target[:step], method.special.mask)
         read, label = np.array([step]), np.array([token])
-        total += chosen(model, method, Corrupted(framed, seen, target[:0], read, label))
+        total += sum(
+            chosen(model, method, Corrupted(example.source, seen, target[:0], read, label))
+        )
     return total
 
 
-def chosen(model: Seq2SeqModel, method: Method, example: Corrupted) -> float:
+def chosen(model: Seq2SeqModel, method: Method, example: Corrupted) -> list[float]:
+    """Log-probabilities of an example's labels."""
     batch = method.lay_out([example])
     logits = model.logits(batch).log_softmax(-1)
-    return float(logits.gather(1, batch.labels[:, None]).sum())
+    found: list[float] = logits.gather(1, batch.labels[:, None]).squeeze(1).tolist()
+    return found
 
 
 def assert_tokenizer_round_trip(codec: TextCodec, folder: Path) -> None:
@@ -160,10 +164,10 @@ def decode_as_the_full_pass(model: Seq2SeqModel, method: Method, codec: TextCode
     for source, result in zip(
         sources, generate_batch(model, method, framed, settings), strict=True
     ):
+        assert result.hypotheses
         for hypothesis in result.hypotheses:
-            if hypothesis.ids[-1] == codec.special.sep or method.name == "masked":
-                wanted = scored_by_full_pass(model, method, source, list(hypothesis.ids))
-                assert hypothesis.score == pytest.approx(wanted, abs=2e-4)
+            wanted = scored_by_full_pass(model, method, source, hypothesis)
+            assert hypothesis.log_probability == pytest.approx(wanted, abs=2e-4)
 
 
 @pytest.mark.parametrize(
