@@ -100,6 +100,4 @@ def _rows(scores: Tensor, labels: Tensor, label_smoothing: float) -> tuple[Tenso
     gradient.sub_(share)
     gradient[:, 0] += share
     ignored = index == 0
-    if scores.device.type != "cpu" or bool(ignored.any()):  # a GPU would have to be waited for
-        gradient.masked_fill_(ignored, 0.0)
-    return losses.masked_fill_(ignored, 0.0), gradient
+    return losses.masked_fill_(ignored, 0.0), gradient.masked_fill_(ignored, 0.0)
