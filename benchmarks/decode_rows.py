@@ -27,6 +27,7 @@ from s2s_ft.layout import IntArray
 from s2s_ft.model.cache import KeyValueCache
 from s2s_ft.model.int8 import quantize_linear_layers
 from s2s_ft.model.memory import keep_freed_memory
+from s2s_ft.model.packed import pack_linear_layers
 from s2s_ft.model.precision import fast_float32_matmul
 from s2s_ft.model.pretrained import load_finetuned
 from s2s_ft.model.seq2seq import Seq2SeqModel
@@ -79,6 +80,7 @@ class Techniques:
         ancestry: Beams go on from others without their keys and values being moved.
         dead_rows: Rows that nobody reads are left out of the last layer and the head.
         top_of_logits: No log-softmax over the vocabulary.
+        packed: Weights in the order in which products read them.
     """
 
     stop_early: bool = True
@@ -86,6 +88,7 @@ class Techniques:
     ancestry: bool = True
     dead_rows: bool = True
     top_of_logits: bool = True
+    packed: bool = True
 
 
 def ours(
@@ -105,6 +108,8 @@ def ours(
         model = model.to(torch.bfloat16)
     if precision == "int8":
         quantize_linear_layers(model)
+    elif fast and techniques.packed:
+        pack_linear_layers(model)
     sources = case.sources(codec)
     settings = case.settings(codec)
     method = case.method(codec)
@@ -220,7 +225,8 @@ def ladder(case: Case) -> Contestants:
         "+ waiting examples join (D3)": ["join"],
         "+ no copies of beams (D6)": ["ancestry"],
         "+ dead rows left out (D7)": ["dead_rows"],
-        "+ best of raw logits (D9) = ours fp32": ["top_of_logits"],
+        "+ best of raw logits (D9)": ["top_of_logits"],
+        "+ weights in the products' order (D11) = ours fp32": ["packed"],
     }
     known = dict(nothing)
     for name, added in steps.items():

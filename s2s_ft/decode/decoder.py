@@ -81,7 +81,7 @@ class Decoder:
             fine_tuned,
             options,
             settings,
-            budget_of(options.runtime, device or fine_tuned.device),
+            budget_of(options.runtime, device or fine_tuned.device, beam_size=settings.beam_size),
             forced_words(options.search, fine_tuned.codec),
             name_of(options.data.input_file),
         )

@@ -21,6 +21,7 @@ from s2s_ft.methods import Method, method_named
 from s2s_ft.model.heads import head_modules
 from s2s_ft.model.int8 import quantize_linear_layers
 from s2s_ft.model.memory import keep_freed_memory
+from s2s_ft.model.packed import pack_linear_layers
 from s2s_ft.model.positions import num_positions
 from s2s_ft.model.precision import fast_float32_matmul
 from s2s_ft.model.pretrained import load_finetuned
@@ -165,15 +166,23 @@ def load(name: str, options: DecodeOptions, device: torch.device) -> FineTuned:
 
 
 def _in_its_format(model: Seq2SeqModel, options: DecodeRuntimeOptions) -> Seq2SeqModel:
-    """The model in the number format of `--fp16`, `--bf16` or `--int8`; autocast alone would make
-    the weights anew at every step.
+    """The model in the number format of `--fp16`, `--bf16` or `--int8`, and on a CPU with weights
+    in the order of its products; autocast alone would make the weights anew at every step.
     """
     if options.fp16:
         return model.half()
-    if options.bf16:
-        return model.bfloat16()
     if options.int8:
-        quantize_linear_layers(model)
+        if quantize_linear_layers(model) == 0:
+            logger.warning(
+                "--int8: encoders of type '%s' have no layers that could be put into 8 bits: "
+                "decoding in float32",
+                model.encoder.config.model_type,
+            )
+        return model
+    if options.bf16:
+        model = model.bfloat16()
+    if model.device.type == "cpu" and not options.torch_compile:  # which packs by itself
+        pack_linear_layers(model)
     return model
 
 

@@ -17,6 +17,10 @@ BATCH_SIZES = {"cpu": 32, "cuda": 128}
 """Rows at a time where neither `--batch_size` nor `--max_tokens_per_batch` is given; what does not
 fit into memory is halved."""
 
+GREEDY_BATCH_SIZES = BATCH_SIZES | {"cpu": 64}
+"""The same for a single beam: with one row a step for each example, reading the weights would
+otherwise be most of a step on a CPU."""
+
 UNLIMITED = 1024
 """Rows at a time where only `--max_tokens_per_batch` is given."""
 
@@ -53,11 +57,11 @@ def forced_words(search: SearchOptions, codec: TextCodec) -> Sequences:
     return wanted_phrases(read_words(search.force_words, "force_words"), codec)
 
 
-def budget_of(options: DecodeRuntimeOptions, device: torch.device) -> Budget:
+def budget_of(options: DecodeRuntimeOptions, device: torch.device, *, beam_size: int) -> Budget:
     """How much is searched at once."""
-    size = options.batch_size
+    size, usual = options.batch_size, BATCH_SIZES if beam_size > 1 else GREEDY_BATCH_SIZES
     if size is None:
-        size = BATCH_SIZES[device.type] if options.max_tokens_per_batch is None else UNLIMITED
+        size = usual[device.type] if options.max_tokens_per_batch is None else UNLIMITED
     return Budget(size, options.max_tokens_per_batch, compile=options.torch_compile)
 
 

@@ -183,7 +183,7 @@ class FullPass(AttentionPlan):
     ) -> None:
         """Draw the pattern of a batch; see `visible` for `left_to_right_source`."""
         self.read_rows = batch.read_rows
-        self._rows = PackedRows(batch)
+        self._rows = PackedRows(batch.ids.shape, batch.cells)
         self._source_size = batch.source_size
         self._positions = batch.positions
         self._allowed = visible(batch, left_to_right_source=left_to_right_source)

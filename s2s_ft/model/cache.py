@@ -28,6 +28,7 @@ from torch import Tensor
 
 from s2s_ft.model.columns import CacheShape as CacheShape
 from s2s_ft.model.columns import Columns, Renewal
+from s2s_ft.transfer import sent
 
 
 class KeyValueCache:
@@ -67,16 +68,13 @@ class KeyValueCache:
 
     # -- examples that come and go -----------------------------------------------------------------
 
-    def place(self, rows: Sequence[int], lengths: Sequence[int], *, num_kept: int) -> Tensor:
+    def place(self, rows: Sequence[int], lengths: Sequence[int], *, num_kept: int) -> None:
         """Take examples in; their keys and values are written by `write_source`.
 
         Args:
             rows: N rows of the batch that they take: vacant ones, or new ones at the end.
             lengths: True source tokens of each.
             num_kept: Rows of their first question that are kept: 1 for the causal method, else 0.
-
-        Returns:
-            [N] int64 the rows, on the device.
         """
         columns, longest = self.columns, max(lengths)
         size = max(self.num_examples, max(rows) + 1)
@@ -91,9 +89,8 @@ class KeyValueCache:
         columns.lengths += [0] * (size - self.num_examples)
         for row, length in zip(rows, lengths, strict=True):
             columns.lengths[row] = length
-        index = torch.tensor(rows, device=self.device)
-        columns.fill(index, torch.tensor(lengths, device=self.device), num_kept)
-        return index
+        both = sent(torch.tensor([[*rows], [*lengths]]), self.device)
+        columns.fill(both[0], both[1], num_kept)
 
     def vacate(self, rows: Sequence[int]) -> None:
         """Examples have been decided: their rows stay in the batch, and nobody needs them."""
@@ -113,8 +110,7 @@ class KeyValueCache:
             old, new = (torch.tensor(each, device=self.device) for each in zip(*moved, strict=True))
             for buffer in (*self._keys, *self._values):
                 if buffer is not None:
-                    filled = buffer[:, :, : self.columns.next]
-                    filled[new] = filled[old]
+                    self._move(buffer, moved, old, new)
             self.columns.move(old, new)
         self.columns.lengths = [self.columns.lengths[row] for row in order]
 
@@ -126,29 +122,41 @@ class KeyValueCache:
         """
         self.columns.reorder(parents)
 
+    def _move(
+        self, buffer: Tensor, moved: Sequence[tuple[int, int]], old: Tensor, new: Tensor
+    ) -> None:
+        """Move rows of a buffer: on a CPU each as a whole, which is one piece of memory."""
+        if buffer.device.type == "cpu":
+            for source, target in moved:
+                buffer[target].copy_(buffer[source])
+        else:
+            filled = buffer[:, :, : self.columns.next]
+            filled[new] = filled[old]
+
     # -- reading and writing -----------------------------------------------------------------------
 
     def write_source(
-        self, layer: int, rows: Tensor, key: Tensor, value: Tensor, *, num_kept: int
+        self, layer: int, rows: Sequence[int], key: Tensor, value: Tensor, *, num_kept: int
     ) -> None:
         """Keep the sources of examples that enter, and the first question where it is kept.
 
         Args:
             layer: Index of the layer.
-            rows: [N] int64 as `place` gave them.
+            rows: N rows that `place` was told, some of them or all.
             key: [N, G, s + 1, D]; sources end in column s - 1, the question is column s.
             value: [N, G, s + 1, D].
             num_kept: As given to `place`.
         """
         end, size = self.columns.source_size, key.shape[2] - 1
+        where = self._index(rows)
         for buffers, new, flipped in ((self._keys, key, True), (self._values, value, False)):
             buffer = buffers[layer]
             if buffer is None:
                 buffer = self._empty_buffer(new, flipped=flipped)
                 buffers[layer] = buffer
-            buffer[rows, :, end - size : end] = new[:, :, :size]
+            buffer[where, :, end - size : end] = new[:, :, :size]
             if num_kept:
-                buffer[rows, :, self.columns.next - 1] = new[:, :, size]
+                buffer[where, :, self.columns.next - 1] = new[:, :, size]
 
     def write(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Write the new rows of every beam behind the kept ones, without keeping them yet.
@@ -180,14 +188,20 @@ class KeyValueCache:
         if self.columns.is_full:
             self._renew(self.columns.capacity, 0)
 
+    def _index(self, rows: Sequence[int]) -> Tensor | slice:
+        """Rows as what indexes a buffer fastest."""
+        if list(rows) == list(range(rows[0], rows[0] + len(rows))):
+            return slice(rows[0], rows[0] + len(rows))
+        return sent(torch.tensor(rows), self.device)
+
     # -- room --------------------------------------------------------------------------------------
 
     def _empty_buffer(self, like: Tensor, *, flipped: bool) -> Tensor:
-        """[rows, G, K, D] zeros for keys or values like these; on a CPU keys lie in memory as the
-        products want them, [rows, G, D, K].
+        """[rows, G, K, D] zeros for keys or values like these; on a CPU float32 keys lie in memory
+        as the products want them, [rows, G, D, K].
         """
         rows, groups, width = self.columns.capacity, like.shape[1], self.columns.width
-        if flipped and like.device.type == "cpu":
+        if flipped and like.device.type == "cpu" and like.dtype == torch.float32:
             return like.new_zeros(rows, groups, like.shape[3], width).transpose(2, 3)
         return like.new_zeros(rows, groups, width, like.shape[3])
 

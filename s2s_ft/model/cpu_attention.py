@@ -10,8 +10,7 @@ Notable: autograd would do the same with some twenty more passes over the scores
 largest tensors of a step: the bias added out of place, gradients of slices padded with zeros and
 added, products with a transposed left side copied first. Here the bias is added in place and only
 to the columns that have one (of rows about equally long, few), and what dropout scales is scaled
-where there are D columns. Bias and softmax are float32 whatever the type of the products: torch's
-kernels for shorter types take one element at a time where rows are not a whole number of vectors.
+where there are D columns.
 
 Letters: B batch, H heads, BH = B * H, C true tokens, L row length, S source, R = L - S, D head
 size.
@@ -27,9 +26,7 @@ from torch import Tensor
 
 from s2s_ft.model.dropout import keep_mask
 from s2s_ft.model.packing import PackedRows
-
-CACHED_ELEMENTS = 1 << 18
-"""Scores in float32 that are worked on at a time, so that they stay in the cache: 1 MiB."""
+from s2s_ft.model.softmax import biased_softmax
 
 
 @dataclass(frozen=True)
@@ -168,13 +165,7 @@ def _weights(queries: Tensor, keys: Tensor, bias: Bias, heads: int) -> Tensor:
     """[BH, Q, K] attention weights before dropout, in the buffer of the products."""
     weights = torch.bmm(queries.contiguous(), keys.transpose(1, 2).contiguous())
     by_example = weights.view(-1, heads, *weights.shape[1:])
-    count = max(1, CACHED_ELEMENTS // by_example[:1].numel())
-    for start in range(0, by_example.shape[0], count):
-        part = by_example[start : start + count]
-        scores = part.to(torch.promote_types(part.dtype, torch.float32))
-        scores[..., bias.start :].add_(bias.values[start : start + count, ..., bias.start :])
-        part.copy_(scores.softmax(dim=-1))
-    return weights
+    return biased_softmax(by_example, bias.values, start=bias.start).view_as(weights)
 
 
 def _before_softmax(

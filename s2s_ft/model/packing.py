@@ -14,23 +14,27 @@ Letters: B batch, H heads, L row length, C true tokens, D head size.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from s2s_ft.layout import Batch
-
 
 class PackedRows:
-    """The true cells of one batch."""
+    """The true cells of one rectangle."""
 
-    def __init__(self, batch: Batch) -> None:
-        """Note which cells are true, and which row stands in each of them."""
-        self._shape = batch.ids.shape
-        self._cells = batch.cells
-        self._places = batch.ids.new_zeros(batch.ids.numel())
-        self._places[batch.cells] = torch.arange(batch.cells.shape[0], device=batch.ids.device)
+    def __init__(self, shape: Sequence[int], cells: Tensor) -> None:
+        """Note which row stands in each cell.
+
+        Args:
+            shape: B and L.
+            cells: [C] int64 the true cells of the flattened [B * L], in the order of the rows.
+        """
+        self._shape = shape
+        self._cells = cells
+        self._places = cells.new_zeros(shape[0] * shape[1])
+        self._places[cells] = torch.arange(cells.shape[0], device=cells.device)
         self._by_heads: dict[int, tuple[Tensor, Tensor]] = {}
 
     def spread(self, packed: Tensor) -> Tensor:

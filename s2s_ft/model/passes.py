@@ -1,13 +1,7 @@
-"""The attention plans of decoding: taking sources in, and one step of every beam.
+"""The attention plan of one decoding step of every beam, and the attention of decoding.
 
-Notable: sources are padded at their front and end side by side, with the first question behind
-them, so one pass encodes them and reads the first token's prediction:
-
-    . . x1 x2 x3 [M]        source rows look at their source, the question at the source and itself
-    x1 x2 x3 x4 x5 [M]
-
-Letters: B examples, N examples that enter, W beams, Q rows a beam feeds, s source columns of those
-that enter, K columns of the cache that take part, H heads, G key/value heads, D head size.
+Letters: B examples, W beams, Q rows a beam feeds, K columns of the cache that take part, R rows of
+queries, H heads, G key/value heads, D head size.
 """
 
 from __future__ import annotations
@@ -20,74 +14,7 @@ from s2s_ft.model.attention import AttentionCall, AttentionPlan
 from s2s_ft.model.cache import KeyValueCache
 from s2s_ft.model.pattern import distance_bias
 from s2s_ft.model.positions import RelativePositionBias
-
-
-class EncodePass(AttentionPlan):
-    """Runs sources and the first question behind them, and keeps their keys and values.
-
-    Attributes:
-        positions: [N, s + 1] int64.
-    """
-
-    def __init__(
-        self,
-        cache: KeyValueCache,
-        rows: Tensor,
-        lengths: Tensor,
-        size: int,
-        relative: RelativePositionBias | None,
-        *,
-        num_kept: int,
-        left_to_right: bool,
-    ) -> None:
-        """Draw the pattern.
-
-        Args:
-            cache: Where the examples have been placed.
-            rows: [N] int64 their rows in it.
-            lengths: [N] int64 true source tokens.
-            size: s.
-            relative: UniLMv2's bias, or None.
-            num_kept: Whether the question is kept (1) or not (0).
-            left_to_right: Hide later source tokens.
-        """
-        self._cache = cache
-        self._rows = rows
-        self._relative = relative
-        self._num_kept = num_kept
-        column = torch.arange(size + 1, device=lengths.device)
-        first = size - lengths[:, None]  # [N, 1]
-        self.positions = (column - first).clamp(min=0)
-        is_source = (column >= first) & (column < size)  # [N, s + 1]
-        seen = is_source[:, None, :]
-        if left_to_right:
-            seen = seen & (column[None, :] <= column[:, None])
-        question = column == size
-        self._allowed = seen | (question[:, None] & question[None, :])
-        self._biases: dict[tuple[int | None, torch.dtype], Tensor] = {}
-        examples = lengths.shape[0]
-        self.read_rows = torch.arange(1, examples + 1, device=lengths.device) * (size + 1) - 1
-
-    def attend(
-        self, layer: int, query: Tensor, key: Tensor, value: Tensor, call: AttentionCall
-    ) -> Tensor:
-        """One product over the source and the question; keys and values go into the cache."""
-        given, dtype = query.dtype, self._cache.dtype or query.dtype
-        query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
-        self._cache.write_source(layer, self._rows, key, value, num_kept=self._num_kept)
-        kind = (call.window, query.dtype)
-        if kind not in self._biases:
-            self._biases[kind] = distance_bias(
-                self._allowed, self.positions, self.positions, self._relative, call.window
-            ).to(query.dtype)
-        bias = self._biases[kind]
-        if layer != self.narrowed_layer:
-            return grouped_attention(query, key, value, bias, call.scaling).to(given)
-        result = torch.empty_like(query, dtype=given)
-        result[:, :, -1:] = grouped_attention(
-            query[:, :, -1:], key, value, bias[:, :, -1:], call.scaling
-        )
-        return result
+from s2s_ft.model.softmax import biased_softmax
 
 
 class StepPass(AttentionPlan):
@@ -183,5 +110,5 @@ def grouped_attention(
     groups, columns = key.shape[1], key.shape[2]
     grouped = (query * scaling).reshape(examples, groups, heads // groups * rows, size)
     scores = torch.matmul(grouped, key.transpose(-1, -2)).view(examples, heads, rows, columns)
-    weights = scores.add_(bias).softmax(dim=-1).view(examples, groups, -1, columns)
+    weights = biased_softmax(scores, bias).view(examples, groups, -1, columns)
     return torch.matmul(weights, value).view(examples, heads, rows, size)

@@ -24,8 +24,9 @@ from transformers import PreTrainedModel
 from s2s_ft.layout import Batch
 from s2s_ft.model.attention import AttentionPlan, FullPass
 from s2s_ft.model.cache import CacheShape, KeyValueCache
+from s2s_ft.model.encode_pass import EncodePass
 from s2s_ft.model.loss import smoothed_loss
-from s2s_ft.model.passes import EncodePass, StepPass
+from s2s_ft.model.passes import StepPass
 from s2s_ft.model.positions import RelativePositionBias, position_offset
 from s2s_ft.model.rows import leave_out_unread_rows
 
@@ -162,19 +163,17 @@ class Seq2SeqModel(nn.Module):
         """
         if rows is None:
             rows = range(cache.num_examples, cache.num_examples + len(lengths))
-        index = cache.place(rows, lengths, num_kept=1 - num_unkept)
+        cache.place(rows, lengths, num_kept=1 - num_unkept)
         plan = EncodePass(
             cache,
-            index,
-            torch.tensor(lengths, device=ids.device),
-            ids.shape[1] - 1,
+            rows,
+            lengths,
             self.relative_position_bias,
             num_kept=1 - num_unkept,
             left_to_right=left_to_right,
         )
-        is_target = torch.zeros_like(ids, dtype=torch.bool)
-        is_target[:, -1] = True
-        logits = self.run(ids, plan.positions, is_target, plan)
+        packed = ids.reshape(-1)[plan.cells].unsqueeze(0)
+        logits = self.run(packed, plan.positions, plan.is_question, plan)
         return logits.unsqueeze(1).float()
 
     def step(

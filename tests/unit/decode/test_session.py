@@ -21,7 +21,7 @@ from s2s_ft.decode.search.requests import Budget, MemoryTooSmall, NonFiniteScore
 from s2s_ft.decode.search.settings import SearchSettings
 from s2s_ft.decode.session import generate, generate_batch
 from s2s_ft.methods import METHODS, Method, PseudoMask
-from s2s_ft.model import columns
+from s2s_ft.model import columns, encode_pass
 from s2s_ft.model.int8 import quantize_linear_layers
 from s2s_ft.model.pretrained import load_finetuned
 from s2s_ft.model.seq2seq import Seq2SeqModel
@@ -79,6 +79,7 @@ def test_batch_order_and_joining_make_no_difference(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(columns, "_STEPS", 3)  # the cache is laid out anew now and then
+    monkeypatch.setattr(encode_pass, "WORTH_SAVING", 0)  # sources are taken in several rectangles
     model = load_finetuned(str(tiny_checkpoint(family)))
     method = method_class(SPECIAL, 20, 8)
     rows = sources(method)

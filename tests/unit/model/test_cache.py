@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from s2s_ft.model import columns
+from s2s_ft.model import columns, encode_pass
 from s2s_ft.model.attention import AttentionCall
 from s2s_ft.model.cache import CacheShape, KeyValueCache
-from s2s_ft.model.passes import EncodePass, StepPass
+from s2s_ft.model.encode_pass import EncodePass
+from s2s_ft.model.passes import StepPass
 
 HEADS, GROUPS, SIZE, BEAMS = 4, 2, 8, 3
 
@@ -56,21 +57,19 @@ class Both:
 
     def admit(self, rows: list[int], lengths: list[int]) -> None:
         kept = 1 if self.num_rows == 1 else 0
-        size = max(lengths)
-        index = self.cache.place(rows, lengths, num_kept=kept)
-        key, value = (self.random(len(rows), GROUPS, size + 1, SIZE) for _ in range(2))
-        query = self.random(len(rows), HEADS, size + 1, SIZE)
-        plan = EncodePass(
-            self.cache, index, torch.tensor(lengths), size, None, num_kept=kept, left_to_right=False
-        )
+        self.cache.place(rows, lengths, num_kept=kept)
+        plan = EncodePass(self.cache, rows, lengths, None, num_kept=kept, left_to_right=False)
+        tokens = sum(lengths) + len(lengths)
+        key, value = (self.random(1, GROUPS, tokens, SIZE) for _ in range(2))
+        query = self.random(1, HEADS, tokens, SIZE)
         found = plan.attend(0, query, key, value, CALL)
         self.rows += [None] * (max(rows) + 1 - len(self.rows))
-        for n, (row, length) in enumerate(zip(rows, lengths, strict=True)):
-            held = slice(size - length, size + 1)
-            keys, values = key[n, :, held].transpose(0, 1), value[n, :, held].transpose(0, 1)
+        for row, length, last in zip(rows, lengths, plan.read_rows.tolist(), strict=True):
+            held = slice(last - length, last + 1)
+            keys, values = key[0, :, held].transpose(0, 1), value[0, :, held].transpose(0, 1)
             everything = torch.ones(length + 1, dtype=torch.bool)
-            wanted = attend(query[n, :, -1], keys, values, everything)
-            torch.testing.assert_close(found[n, :, -1], wanted, atol=1e-5, rtol=1e-5)
+            wanted = attend(query[0, :, last], keys, values, everything)
+            torch.testing.assert_close(found[0, :, last], wanted, atol=1e-5, rtol=1e-5)
             end = length + kept
             self.rows[row] = Copied(
                 [keys[:end]] * BEAMS, [values[:end]] * BEAMS, [list(range(end))] * BEAMS
@@ -127,13 +126,19 @@ class Both:
         self.rows = [self.rows[row] for row in order]
 
 
+@pytest.mark.parametrize("worth_saving", [0, 10_000], ids=["rectangles", "one rectangle"])
 @pytest.mark.parametrize("fixed", [False, True])
 @pytest.mark.parametrize("window", [None, 5])
 @pytest.mark.parametrize("num_rows", [1, 2], ids=["causal", "masked style"])
 def test_cache_equals_beams_with_histories_of_their_own(
-    num_rows: int, window: int | None, fixed: bool, monkeypatch: pytest.MonkeyPatch
+    num_rows: int,
+    window: int | None,
+    fixed: bool,
+    worth_saving: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(columns, "_STEPS", 3)
+    monkeypatch.setattr(encode_pass, "WORTH_SAVING", worth_saving)
     both = Both(num_rows, window, fixed=fixed)
     both.admit([0, 1, 2], [5, 9, 7])
     for _ in range(4):

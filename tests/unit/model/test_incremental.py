@@ -14,7 +14,7 @@ from s2s_ft.corruption import Corruption
 from s2s_ft.layout import Corrupted
 from s2s_ft.methods import METHODS, Method
 from s2s_ft.model.cache import CacheShape
-from s2s_ft.model.passes import EncodePass
+from s2s_ft.model.encode_pass import EncodePass
 from s2s_ft.model.pretrained import load_finetuned
 from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.text import SpecialIds
@@ -160,15 +160,14 @@ def test_source_rows_are_the_encoders_own(models: dict[str, Seq2SeqModel], famil
         encoder(ids)
         encoder.set_attn_implementation(own)
         cache = model.new_cache(CacheShape(num_beams=1, num_rows=1, num_steps=1))
-        rows = cache.place([0, 1], [20, 20], num_kept=0)
-        plan = EncodePass(
-            cache, rows, torch.tensor([20, 20]), 20, None, num_kept=0, left_to_right=False
-        )
+        cache.place([0, 1], [20, 20], num_kept=0)
+        plan = EncodePass(cache, [0, 1], [20, 20], None, num_kept=0, left_to_right=False)
         plan.read_rows = None
-        asked = torch.cat([ids, torch.full((2, 1), SPECIAL.mask)], dim=1)
-        types = model._types(torch.zeros_like(asked, dtype=torch.bool))
-        model._run(asked, plan.positions, types, plan)
+        asked = torch.cat([ids, torch.full((2, 1), SPECIAL.mask)], dim=1).view(-1)[plan.cells]
+        types = model._types(torch.zeros_like(plan.is_question))
+        model._run(asked.unsqueeze(0), plan.positions, types, plan)
     finally:
         hook.remove()
         encoder.set_attn_implementation(own)
-    torch.testing.assert_close(hidden[1][:, :20], hidden[0], atol=1e-5, rtol=1e-5)
+    packed = hidden[1].view(2, 21, -1)
+    torch.testing.assert_close(packed[:, :20], hidden[0], atol=1e-5, rtol=1e-5)

@@ -52,7 +52,7 @@ def rows_of(laid: Batch) -> torch.Tensor:
 
 def test_spread_puts_every_row_into_its_cell() -> None:
     laid = batch()
-    packed, packing = rows_of(laid), PackedRows(laid)
+    packed, packing = rows_of(laid), PackedRows(laid.ids.shape, laid.cells)
     spread = packing.spread(packed)
     assert spread.shape == (3, HEADS, laid.ids.shape[1], SIZE)
     for place, cell in enumerate(laid.cells.tolist()):
@@ -66,7 +66,9 @@ def test_spread_puts_every_row_into_its_cell() -> None:
 
 def test_padding_is_zero_where_that_is_asked_for() -> None:
     laid = batch()
-    spread = PackedRows(laid).flat_or_zero(rows_of(laid)).view(3, HEADS, -1, SIZE)
+    spread = (
+        PackedRows(laid.ids.shape, laid.cells).flat_or_zero(rows_of(laid)).view(3, HEADS, -1, SIZE)
+    )
     padding = torch.ones(laid.ids.numel(), dtype=torch.bool)
     padding[laid.cells] = False
     assert not spread.transpose(1, 2)[padding.view_as(laid.ids)].any()
@@ -74,7 +76,7 @@ def test_padding_is_zero_where_that_is_asked_for() -> None:
 
 def test_gradients_are_those_of_copies() -> None:
     laid = batch()
-    packing = PackedRows(laid)
+    packing = PackedRows(laid.ids.shape, laid.cells)
     packed = rows_of(laid).requires_grad_()
     weight = torch.randn(3, HEADS, laid.ids.shape[1], SIZE, dtype=torch.float64)
     assert torch.autograd.gradcheck(
