@@ -6,10 +6,10 @@ fine-tuning one encoder as a whole is compared with (bert2bert, Rothe et al. 202
 Encoder and decoder both start from the encoder's weights; only cross-attention is new. The
 checkpoint has no head: the decoder's is tied to its word embeddings and starts as the identity, as
 the toolkit's own does (`--fresh_head random` leaves it as transformers makes it). What the toolkit
-gives its own training the peer gets, too: batches of like length, bfloat16, fused AdamW, no
-dropout, label smoothing, vocabulary scores of target tokens alone. So is the default rate, which
-suits it: after 90 seconds the loss of 200 development rows is 6.52 nats at 1e-4, 6.22 at 3e-4, 6.18
-at 6e-4, and 6.20 with a random head at 3e-4. The budget is processor time of one thread in updates
+gives its own training the peer gets, too: batches of like length, bfloat16, fused AdamW, label
+smoothing, vocabulary scores of target tokens alone. The default rate suits it: after 90 seconds the
+loss of 200 development rows is 6.52 nats at 1e-4, 6.22 at 3e-4, 6.18 at 6e-4, and 6.20 with a
+random head at 3e-4 (batches of 8, no dropout). The budget is processor time of one thread in updates
 (tokenising and loading do not count); the rate falls with the share of it that is used.
 
 Each run leaves OUTPUT/bert2bert-<seed>/test.jsonl and run.json, which `seeds.py` reads; one that is
@@ -45,22 +45,23 @@ from s2s_ft.train.logs import peak_memory_bytes
 from s2s_ft.train.optimizer import make_optimizer, set_learning_rate
 from scripts.results_row import commit
 
-SOURCE, TARGET, BATCH, SMOOTHING = 128, 32, 8, 0.1
+TARGET, SMOOTHING = 32, 0.1
 SEARCH = {"num_beams": 5, "length_penalty": 1.0, "max_new_tokens": TARGET}
 DECODE_BATCH = 16
+SIZES = ("max_source_seq_length", "batch_size", "dropout")
 NUM_DEV = 200
 
 
-def build(name: str, codec: TextCodec, *, fresh_head: str) -> Any:
-    """The EncoderDecoderModel, without dropout; a head that the checkpoint holds is kept."""
-    no_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+def build(name: str, codec: TextCodec, *, fresh_head: str, dropout: float) -> Any:
+    """The EncoderDecoderModel; a head that the checkpoint holds is kept."""
+    both = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
     loaded: Any = AutoModelForCausalLM.from_pretrained(
-        name, is_decoder=True, add_cross_attention=True, output_loading_info=True, **no_dropout
+        name, is_decoder=True, add_cross_attention=True, output_loading_info=True, **both
     )
     decoder, told = loaded
     if fresh_head == "identity":
         initialize_fresh_head(decoder, told["missing_keys"])
-    encoder = AutoModel.from_pretrained(name, add_pooling_layer=False, **no_dropout)
+    encoder = AutoModel.from_pretrained(name, add_pooling_layer=False, **both)
     model: Any = EncoderDecoderModel(encoder=encoder, decoder=decoder)
     # On a CPU attention written out is faster than torch's fused one, backwards above all.
     model.set_attn_implementation("eager")
@@ -69,7 +70,9 @@ def build(name: str, codec: TextCodec, *, fresh_head: str) -> Any:
     return model
 
 
-def read(file: str, codec: TextCodec, limit: int | None = None) -> tuple[list[dict[str, Any]], ...]:
+def read(
+    file: str, codec: TextCodec, longest: int, limit: int | None = None
+) -> tuple[list[dict[str, Any]], ...]:
     """Rows of a file, and what the model sees of each: `source` and `target` ids, cut."""
     with open(file, encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines][:limit]
@@ -78,7 +81,7 @@ def read(file: str, codec: TextCodec, limit: int | None = None) -> tuple[list[di
     targets = codec.encode([row["tgt"] for row in rows])
     seen = [
         {
-            "source": [special.cls, *source[: SOURCE - 2], special.sep],
+            "source": [special.cls, *source[: longest - 2], special.sep],
             "target": [*target[: TARGET - 1], special.sep],
         }
         for source, target in zip(sources, targets, strict=True)
@@ -124,12 +127,14 @@ def loss_of(
     return F.cross_entropy(scores.float(), labels[true], label_smoothing=smoothing, reduction="sum")
 
 
-def batches(seen: Sequence[dict[str, list[int]]], seed: int) -> Iterator[list[dict[str, Any]]]:
+def batches(
+    seen: Sequence[dict[str, list[int]]], size: int, seed: int
+) -> Iterator[list[dict[str, Any]]]:
     """Batches of like length, epoch after epoch."""
     lengths = np.array([len(each["source"]) + len(each["target"]) for each in seen])
     epoch = 0
     while True:
-        for rows in epoch_batches(lengths, BATCH, seed, epoch):
+        for rows in epoch_batches(lengths, size, seed, epoch):
             yield [seen[row] for row in rows]
         epoch += 1
 
@@ -160,7 +165,7 @@ def train(
     model.train()
     warm_share, losses = 0.0, []
     begin = time.process_time()
-    for update, examples in enumerate(batches(seen, seed)):
+    for update, examples in enumerate(batches(seen, given.batch_size, seed)):
         used = time.process_time() - begin
         share = used / given.cpu_seconds
         if share >= 1:
@@ -182,7 +187,7 @@ def train(
     return {
         "seconds": used,
         "updates": len(losses),
-        "examples": len(losses) * BATCH,
+        "examples": len(losses) * given.batch_size,
         "peak_memory_bytes": peak_memory_bytes(torch.device("cpu")),
         "loss": float(np.mean(losses[-50:])),
     }
@@ -229,13 +234,15 @@ def make(given: argparse.Namespace, seed: int) -> None:
     name = given.model or default_model()
     codec = TextCodec.load(name)
     torch.manual_seed(seed)
-    model = build(name, codec, fresh_head=given.fresh_head)
-    rows, test = read(given.test, codec, given.num_test_examples)
-    figures = train(model, read(given.train, codec)[1], codec, given, seed)
+    model = build(name, codec, fresh_head=given.fresh_head, dropout=given.dropout)
+    longest = given.max_source_seq_length
+    rows, test = read(given.test, codec, longest, given.num_test_examples)
+    figures = train(model, read(given.train, codec, longest)[1], codec, given, seed)
     model.eval()
     if given.dev:
-        figures["dev_loss"] = held_out_loss(model, read(given.dev, codec, NUM_DEV)[1], codec)
-    settings = ("cpu_seconds", "learning_rate", "num_warmup_steps", "fresh_head")
+        dev = read(given.dev, codec, longest, NUM_DEV)[1]
+        figures["dev_loss"] = held_out_loss(model, dev, codec)
+    settings = ("cpu_seconds", "learning_rate", "num_warmup_steps", "fresh_head", *SIZES)
     figures |= {key: getattr(given, key) for key in settings} | {"search": SEARCH}
     figures["parameters"] = sum(each.numel() for each in model.parameters())
     texts = generate(model, test, codec)
@@ -261,6 +268,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--learning_rate", type=float, default=4e-4)
     parser.add_argument("--num_warmup_steps", type=int, default=100)
+    parser.add_argument("--max_source_seq_length", type=int, default=128)
+    parser.add_argument("--batch_size", type=int, default=8)
+    parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--fresh_head", choices=("identity", "random"), default="identity")
     parser.add_argument("--num_test_examples", type=int, default=None, help="for a trial")
     parser.add_argument("--dev", default=None, help="file whose loss is told, to choose a rate by")

@@ -34,8 +34,8 @@ def test_the_loss_is_that_of_the_model_itself(
     folder = str(tiny_checkpoint("bert"))
     codec = TextCodec.load(folder)
     torch.manual_seed(1)
-    model = build(folder, codec, fresh_head="random").eval()
-    _, seen = read(str(data_file), codec, 5)
+    model = build(folder, codec, fresh_head="random", dropout=0.0).eval()
+    _, seen = read(str(data_file), codec, 128, 5)
     source, labels = (padded([row[key] for row in seen], 0) for key in ("source", "target"))
     with torch.inference_mode(), pytest.warns(FutureWarning):
         theirs = model(
@@ -55,13 +55,13 @@ def test_a_head_that_is_missing_starts_as_the_identity(
     codec = TextCodec.load(folder)
     body = AutoModel.from_pretrained(folder)
     body.save_pretrained(tmp_path)
-    model = build(str(tmp_path), codec, fresh_head="identity")
+    model = build(str(tmp_path), codec, fresh_head="identity", dropout=0.0)
     head, words = model.decoder.cls.predictions, body.embeddings.word_embeddings.weight
     assert torch.equal(head.transform.dense.weight, torch.eye(32))
     assert head.decoder.weight is model.decoder.bert.embeddings.word_embeddings.weight
     assert torch.equal(head.decoder.weight, words)
     assert torch.equal(model.encoder.embeddings.word_embeddings.weight, words)
-    kept = build(str(folder), codec, fresh_head="identity").decoder.cls.predictions
+    kept = build(str(folder), codec, fresh_head="identity", dropout=0.0).decoder.cls.predictions
     own = AutoModelForMaskedLM.from_pretrained(folder).cls.predictions
     assert torch.equal(kept.transform.dense.weight, own.transform.dense.weight)
 
