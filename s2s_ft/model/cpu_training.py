@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from s2s_ft.model.cpu_linear import use_cpu_linear
 from s2s_ft.model.dropout import use_cpu_dropout
 from s2s_ft.model.parts import encoder_layers
 from s2s_ft.model.rows import is_built_like_bert
@@ -31,6 +32,7 @@ def adapt_to_cpu(model: Seq2SeqModel, *, alone: bool) -> None:
     """
     encoder = model.encoder
     use_cpu_dropout(encoder)
+    use_cpu_linear(encoder)
     if is_built_like_bert(encoder):
         _, first = encoder_layers(encoder)[0]
         first.register_forward_pre_hook(_in_type_of_autocast)

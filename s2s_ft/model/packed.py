@@ -61,7 +61,7 @@ def pack_linear_layers(model: Seq2SeqModel) -> int:
     Returns:
         How many layers were replaced; none where oneDNN is missing or does not know the type.
     """
-    if not _is_supported(model.encoder.dtype):
+    if not knows_products(model.encoder.dtype):
         return 0
     return replace_linear_layers(model, PackedLinear)
 
@@ -112,7 +112,7 @@ def _unchanged(layer: nn.Linear) -> nn.Module:
     return layer
 
 
-def _is_supported(dtype: torch.dtype) -> bool:
+def knows_products(dtype: torch.dtype) -> bool:
     """Whether a small product comes out as torch's own does."""
     if not torch._C._has_mkldnn or dtype not in (torch.float32, torch.bfloat16):
         return False
