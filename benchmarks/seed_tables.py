@@ -11,7 +11,6 @@ from typing import Any
 
 from benchmarks.seed_runs import KEYS, Run
 
-MARK = "debsum"
 TITLES = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L"}
 SOURCE_LETTERS = 300
 """Most letters of a source that are shown."""
@@ -22,8 +21,13 @@ INTERVALS = (
     "those of a difference (and p, two-sided, not corrected for their number) over test examples, "
     "on the mean over seeds of each example's score; in the last column over seeds, too "
     "(`benchmarks/seed_scores.py`). Training seconds are of the updates alone. The machine was "
-    "shared: the first table has what they take at the pace of the fastest eighth of "
-    "any of the runs, the last one what the clock said of each."
+    "shared: the first table has what they take at the pace of the fastest 94 updates "
+    "of any of the runs, the last one what the clock said of each."
+)
+
+PEER_FLAGS = (
+    *("cpu_seconds", "learning_rate", "num_warmup_steps", "fresh_head"),
+    *("max_source_seq_length", "batch_size", "dropout"),
 )
 
 PEER_NOTE = (
@@ -48,11 +52,12 @@ def replaced(text: str, mark: str, content: str) -> str:
 
 def tables(report: Mapping[str, Any]) -> str:
     """All tables of a report as `seeds.py` writes it, with what they need to be understood."""
+    peer = [PEER_NOTE] if report["peer"] else []
     parts = [
         f"DebSum English, the whole test set ({report['num_examples']:,} rows), MiniLM-L6; "
         f"{report['budget']}. {report['num_learned']} of its sources stand in the training "
         f"file, too. ROUGE-L is `rougeL`; the synopses are one line each. {INTERVALS}",
-        *([PEER_NOTE] if report["peer"] else []),
+        *peer,
         _methods(report["methods"]),
     ]
     if report["comparisons"]:
@@ -67,10 +72,7 @@ def _peer(details: Mapping[str, Any] | None) -> str:
     """The command of the peer's runs, where there are any."""
     if not details:
         return ""
-    flags = " ".join(
-        f"--{key} {details[key]}"
-        for key in ("cpu_seconds", "learning_rate", "num_warmup_steps", "fresh_head")
-    )
+    flags = " ".join(f"--{key} {details[key]}" for key in PEER_FLAGS if key in details)
     return f"; `benchmarks/bert2bert.py train.jsonl test.jsonl OUTPUT {flags}`"
 
 

@@ -1,12 +1,14 @@
 """DebSum English at equal budget: three methods, several seeds, the whole test set, with intervals.
 
     python benchmarks/seeds.py TRAIN.jsonl TEST.jsonl OUTPUT [--seeds 1 2 3] [--only NAME …]
+                               [--budget converged --dev DEV.jsonl]
                                [--markdown FILE] [--examples FILE] [--results FOLDER]
 
 Every run is one of `run_seq2seq.py` and one of `decode_seq2seq.py`; a run that is there is not made
 again, and one that was stopped goes on. `--only` without a name makes none. What is there, runs of
-`bert2bert.py` in the same folder included, is put together in `results/seeds.json`, with
-`--markdown` also between `<!-- debsum -->` and `<!-- /debsum -->` of a file.
+`bert2bert.py` in the same folder included, is put together in `results/seeds.json` (converged:
+`seeds_converged.json`), with `--markdown` also between `<!-- debsum -->` and `<!-- /debsum -->`
+(`debsum-converged`) of a file.
 
 Notable: the methods are compared by a paired bootstrap; how intervals are drawn over examples and
 seeds is told in `seed_scores.py`.
@@ -29,28 +31,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.command_line import ROOT, parser_of
 from benchmarks.rounds import write_report
+from benchmarks.seed_budgets import BUDGETS, TrainingBudget
 from benchmarks.seed_runs import KEYS, METHODS, PEER, Run, by_method, collect, folder_of
 from benchmarks.seed_scores import Draw, difference, summaries
-from benchmarks.seed_tables import MARK, examples, replaced, tables
+from benchmarks.seed_tables import examples, replaced, tables
 from benchmarks.train_speed import default_model
 from s2s_ft.output_file import write_whole
 from scripts.results_row import commit, hardware
 
-STEPS, BATCH = 752, 8
-COMMON = (
-    *("--num_training_steps", str(STEPS)),
-    *("--per_gpu_train_batch_size", str(BATCH)),
-    *("--learning_rate", "4e-4"),
-    *("--num_warmup_steps", "100"),
-    *("--max_source_seq_length", "128"),
-    *("--max_target_seq_length", "32"),
-    *("--dropout", "0"),
-    "--bf16",
-)
-SAVING = ("--save_steps", "376", "--keep_checkpoints", "2", "--logging_steps", "94", "--no_cuda")
 SEARCH = ("--beam_size", "5", "--length_penalty", "1.0", "--bf16", "--no_cuda")
 WORD_DROP = {"causal": "0", "masked": "0.5", "pseudo_mask": "0"}
-BUDGET = f"{STEPS} updates of {BATCH}, rate 4e-4, bf16, source 128, target 32, beam 5"
 PAIRS = (
     ("masked", "causal"),
     ("pseudo_mask", "masked"),
@@ -62,7 +52,7 @@ PAIRS = (
 
 def train_flags(method: str, seed: int, given: argparse.Namespace) -> list[str]:
     """The flags of a training run."""
-    output = Path(given.output)
+    output, budget = Path(given.output), BUDGETS[given.budget]
     folder = folder_of(output, method, seed)
     return [
         *("--train_file", given.train),
@@ -71,9 +61,10 @@ def train_flags(method: str, seed: int, given: argparse.Namespace) -> list[str]:
         *("--output_dir", str(folder / "model")),
         *("--fine_tuning_method", method),
         *("--target_mask_prob", WORD_DROP[method]),
-        *COMMON,
+        *(("--dev_file", given.dev) if budget.looks else ()),
+        *budget.flags,
         *("--seed", str(seed)),
-        *SAVING,
+        *budget.saving,
     ]
 
 
@@ -81,7 +72,7 @@ def decode_flags(method: str, seed: int, given: argparse.Namespace) -> list[str]
     """The flags of decoding the test set."""
     folder = folder_of(Path(given.output), method, seed)
     return [
-        *("--model_path", str(folder / "model" / f"ckpt-{STEPS}")),
+        *("--model_path", str(folder / "model" / BUDGETS[given.budget].checkpoint)),
         *("--input_file", given.test),
         *("--output_file", str(folder / "test.jsonl")),
         *("--output_format", "jsonl"),
@@ -97,7 +88,7 @@ def make(method: str, seed: int, given: argparse.Namespace) -> None:
     if not (folder / "model").exists():
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / "commit", [commit() + "\n"])
-    if not (folder / "model" / f"ckpt-{STEPS}").exists():
+    if not (folder / "model" / f"ckpt-{BUDGETS[given.budget].steps}").exists():
         _run("run_seq2seq.py", train_flags(method, seed, given))
     _run("decode_seq2seq.py", decode_flags(method, seed, given))
 
@@ -107,7 +98,7 @@ def _run(script: str, flags: Sequence[str]) -> None:
     subprocess.run([sys.executable, str(ROOT / script), *flags], check=True, env=environment)
 
 
-def report_of(runs: Sequence[Run], draw: Draw) -> dict[str, Any]:
+def report_of(runs: Sequence[Run], draw: Draw, budget: TrainingBudget) -> dict[str, Any]:
     """What the report says of runs, beside a row for each."""
     scores = by_method(runs)
     methods: dict[str, dict[str, Any]] = {
@@ -128,7 +119,7 @@ def report_of(runs: Sequence[Run], draw: Draw) -> dict[str, Any]:
     ]
     return {
         "num_examples": len(runs[0].texts),
-        "budget": BUDGET,
+        "budget": budget.told,
         "hardware": hardware(),
         "methods": methods,
         "comparisons": comparisons,
@@ -147,6 +138,8 @@ def parser() -> argparse.ArgumentParser:
     made = parser_of(__doc__)
     for name in ("train", "test", "output"):
         made.add_argument(name)
+    made.add_argument("--budget", choices=BUDGETS, default="short", help="see seed_budgets.py")
+    made.add_argument("--dev", default=None, help="development rows; --budget converged needs them")
     made.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     made.add_argument("--only", nargs="*", choices=METHODS, default=list(METHODS))
     made.add_argument("--model", default=None)
@@ -160,6 +153,9 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     """Make what is asked for, then put together what is there."""
     given = parser().parse_args(argv)
+    budget = BUDGETS[given.budget]
+    if budget.looks and given.only and not given.dev:
+        raise SystemExit(f"--budget {given.budget}: give --dev, which chooses among the weights")
     for seed in given.seeds:
         for method in given.only:
             make(method, seed, given)
@@ -170,22 +166,23 @@ def main(argv: Sequence[str] | None = None) -> None:
             Path(given.output),
             given.seeds,
             references,
-            steps=STEPS,
-            batch=BATCH,
+            steps=budget.steps,
+            batch=budget.batch,
             commit=given.commit,
         )
     )
     if not runs:
         raise SystemExit(f"{given.output}: there are no runs")
-    report = report_of(runs, Draw(given.num_bootstrap))
+    report = report_of(runs, Draw(given.num_bootstrap), budget)
     report["num_learned"] = sum(row["src"] in learned for row in rows)
     report["command"] = shlex.join(["benchmarks/seeds.py", *_public(given)])
     table = [run.row() for run in runs]
-    write_report("seeds", table, given.results, flags=[*COMMON, *SAVING], search=SEARCH, **report)
+    flags = [*budget.flags, *budget.saving]
+    write_report(budget.report, table, given.results, flags=flags, search=SEARCH, **report)
     if given.markdown:
         text = given.markdown.read_text(encoding="utf-8")
         content = tables({**report, "rows": table})
-        write_whole(given.markdown, [replaced(text, MARK, content)])
+        write_whole(given.markdown, [replaced(text, budget.mark, content)])
     if given.examples:
         first = [run for run in runs if run.seed == given.seeds[0]]
         write_whole(given.examples, [examples(first, rows)])
@@ -194,7 +191,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _public(given: argparse.Namespace) -> list[str]:
     """The arguments that decide what is measured, without the places of this machine."""
     files = [Path(each).name for each in (given.train, given.test)]
-    return [*files, "OUTPUT", "--seeds", *map(str, given.seeds)]
+    budget = [] if given.budget == "short" else ["--budget", given.budget, "--dev", "dev.jsonl"]
+    return [*files, "OUTPUT", *budget, "--seeds", *map(str, given.seeds)]
 
 
 if __name__ == "__main__":

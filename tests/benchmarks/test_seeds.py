@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks import seeds
+from benchmarks.seed_budgets import BUDGETS, CONVERGED, SHORT
 from benchmarks.seed_runs import KEYS, METHODS, PEER, Run, collect
 from benchmarks.seed_scores import Draw, Scores, difference, mean_and_interval
 from benchmarks.seed_tables import examples, plain, replaced, shortened
@@ -137,8 +138,10 @@ def arguments(tmp_path: Path, *more: str) -> list[str]:
     return [*map(str, files), str(tmp_path / "out"), "--model", "encoder", *more]
 
 
-def test_runs_differ_in_method_and_seed_alone(tmp_path: Path) -> None:
-    given = seeds.parser().parse_args(arguments(tmp_path))
+@pytest.mark.parametrize("budget", list(BUDGETS))
+def test_runs_differ_in_method_and_seed_alone(tmp_path: Path, budget: str) -> None:
+    more = ("--budget", budget, "--dev", str(tmp_path / "dev.jsonl"))
+    given = seeds.parser().parse_args(arguments(tmp_path, *more))
     flags = [seeds.train_flags(*each, given) for each in (("causal", 1), ("masked", 2))]
     one, other = (parse(TrainOptions, each, "train", "") for each in flags)
     assert (one.model.method, other.model.method) == ("causal", "masked")
@@ -146,10 +149,34 @@ def test_runs_differ_in_method_and_seed_alone(tmp_path: Path) -> None:
     assert one.optimization == other.optimization
     assert one.data == other.data
     decoding = parse(DecodeOptions, seeds.decode_flags("causal", 1, given), "decode", "")
-    assert "causal-1" in str(asdict(decoding))
+    assert f"causal-1/model/{BUDGETS[budget].checkpoint}" in str(asdict(decoding))
+    dev = one.validation.dev_file
+    assert dev == (str(tmp_path / "dev.jsonl") if BUDGETS[budget].looks else None)
 
 
-def write_run(folder: Path, texts: list[str], *, steps: int = seeds.STEPS) -> None:
+def test_weights_are_chosen_by_development_rows_that_are_given(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="give --dev"):
+        seeds.main(arguments(tmp_path, "--budget", "converged"))
+
+
+def test_each_budget_has_a_report_and_a_place_of_its_own(tmp_path: Path) -> None:
+    targets = [row["tgt"] for row in ROWS]
+    write_run(tmp_path / "out" / "causal-1", targets, steps=CONVERGED.steps)
+    page = tmp_path / "RESULTS.md"
+    marks = [f"<!-- {mark} -->" for mark in ("debsum", "/debsum", CONVERGED.mark)]
+    page.write_text("\n".join([*marks, f"<!-- /{CONVERGED.mark} -->", ""]), encoding="utf-8")
+    more = ("--only", "--seeds", "1", "--num_bootstrap", "50", "--results", str(tmp_path))
+    given = arguments(tmp_path, *more, "--budget", "converged", "--markdown", str(page))
+    seeds.main(given)
+    report = json.loads((tmp_path / f"{CONVERGED.report}.json").read_text(encoding="utf-8"))
+    assert "three epochs" in report["budget"]
+    assert "--budget converged --dev dev.jsonl" in report["command"]
+    before, after = page.read_text(encoding="utf-8").split(f"<!-- {CONVERGED.mark} -->")
+    assert "causal" not in before
+    assert "| `causal` |" in after
+
+
+def write_run(folder: Path, texts: list[str], *, steps: int = SHORT.steps) -> None:
     """A run as training and decoding leave it, of two lines of metrics."""
     (folder / "model").mkdir(parents=True)
     lines: list[dict[str, Any]] = [
@@ -173,7 +200,7 @@ Collect = Callable[[], list[Run]]
 def collected(tmp_path: Path) -> Collect:
     references = [row["tgt"] for row in ROWS]
     return lambda: list(
-        collect(tmp_path / "out", [1, 2], references, steps=seeds.STEPS, batch=8, commit="c0ffee")
+        collect(tmp_path / "out", [1, 2], references, steps=SHORT.steps, batch=8, commit="c0ffee")
     )
 
 
@@ -188,7 +215,7 @@ def test_runs_that_are_there_are_collected(tmp_path: Path, collected: Collect) -
     assert (first.commit, second.commit) == ("abc", "c0ffee")
     assert second.row()["seconds"] == 35
     assert second.row()["undisturbed s"] == 20  # a quarter of the updates took 5
-    assert (second.row()["examples"], second.row()["peak MiB"]) == (8 * seeds.STEPS, 3)
+    assert (second.row()["examples"], second.row()["peak MiB"]) == (8 * SHORT.steps, 3)
     report = evaluate(texts, [row["tgt"] for row in ROWS], ScoringOptions(num_bootstrap=1))
     for key in KEYS:
         assert second.row()[key] == pytest.approx(report.value(key), abs=1e-3)
