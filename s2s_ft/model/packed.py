@@ -70,7 +70,8 @@ def replace_linear_layers(model: Seq2SeqModel, made: Callable[[nn.Linear], nn.Mo
     """Put others in the place of a model's linear layers, the head among them.
 
     Args:
-        model: Changed in place. Word embeddings that share their weights with the head stay.
+        model: Changed in place. Word embeddings that share their weights with the head stay, and
+            so do hooks.
         made: Makes the other layer.
 
     Returns:
@@ -92,7 +93,12 @@ def replace_linear_layers(model: Seq2SeqModel, made: Callable[[nn.Linear], nn.Mo
         made = _unchanged
     # One by one, so that the memory of the weights serves for those that come in their place.
     for parent, name in places:
-        setattr(parent, name, made(getattr(parent, name).layer[0]))
+        layer = getattr(parent, name).layer[0]
+        other = made(layer)
+        other._forward_pre_hooks = layer._forward_pre_hooks
+        other._forward_hooks = layer._forward_hooks
+        setattr(parent, name, other)
+        del layer
     return 0 if made is _unchanged else len(places)
 
 

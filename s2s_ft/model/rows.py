@@ -7,8 +7,8 @@ attention's result and the residual), and the rest of the layer, the body's tail
 with fewer rows. Where an encoder is built otherwise, the rows are picked behind its body instead.
 No family's code is touched either way; the plan that a call carries tells which rows are read.
 
-    last layer     queries, keys, values: all rows  ->  attention  ->  [read rows]  ->  projection,
-                   norm, feed-forward  ->  head
+    last layer     keys, values: all rows; queries: [read rows], zeros elsewhere  ->  attention
+                   ->  [read rows]  ->  projection, norm, feed-forward  ->  head
 
 Letters: B batch, L row length, N rows read.
 """
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -41,6 +42,10 @@ def leave_out_unread_rows(encoder: PreTrainedModel) -> int | None:
     output = attention.output
     assert isinstance(output, nn.Module)
     output.register_forward_pre_hook(selection.apply)
+    query = getattr(attention.self, "query", None)
+    if isinstance(query, nn.Linear):
+        query.register_forward_pre_hook(selection.ask_for_read_rows)
+        query.register_forward_hook(selection.put_in_place)
     return int(encoder.config.num_hidden_layers) - 1
 
 
@@ -64,13 +69,18 @@ def _last_attention(encoder: PreTrainedModel) -> nn.Module | None:
     return modules[name] if has_both else None
 
 
+FEWEST_UNREAD = 256
+"""Unread rows from which on it is worth it to leave them out of the queries."""
+
+
 class _Selection:
-    """Carries a call's rows from the attention, which is handed the plan, to its output
-    projection, which is not.
+    """Carries a call's rows from the attention, which is handed the plan, to its projections, which
+    are not.
     """
 
     def __init__(self) -> None:
         self._read_rows: Tensor | None = None
+        self._shape: torch.Size | None = None  # of what the queries are made of, where some are
 
     def note(self, _module: nn.Module, _arguments: Any, keywords: dict[str, Any]) -> None:
         """Before the attention: remember the rows of this call."""
@@ -83,6 +93,27 @@ class _Selection:
         """Before the output projection: drop the other rows of both inputs."""
         rows, self._read_rows = self._read_rows, None
         return None if rows is None else tuple(picked(argument, rows) for argument in arguments)
+
+    def ask_for_read_rows(
+        self, _module: nn.Module, arguments: tuple[Tensor]
+    ) -> tuple[Tensor] | None:
+        """Before the queries: drop the rows that nobody reads, if they are many."""
+        rows, shape = self._read_rows, arguments[0].shape
+        if rows is None or shape[:-1].numel() - rows.shape[0] < FEWEST_UNREAD:
+            self._shape = None
+            return None
+        self._shape = shape
+        return (picked(arguments[0], rows),)
+
+    def put_in_place(
+        self, _module: nn.Module, _arguments: tuple[Tensor], queries: Tensor
+    ) -> Tensor | None:
+        """Behind the queries: the others are zero."""
+        if self._shape is None or self._read_rows is None:
+            return None
+        flat = queries.flatten(0, -2)
+        everywhere = flat.new_zeros(self._shape[:-1].numel(), flat.shape[1])
+        return everywhere.index_copy_(0, self._read_rows, flat).view(*self._shape[:-1], -1)
 
 
 def _pick_behind_body(
