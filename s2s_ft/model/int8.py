@@ -1,18 +1,20 @@
 """Linear layers in 8-bit integers, for decoding on a CPU.
 
 Notable: weights are quantised once, one scale an output, activations anew in each call, one scale a
-tensor; products are integer, and what lies between the layers stays float32. Only attention works
-in bfloat16 where the processor can: beside 8-bit layers it would take a third of the time. Each
-weight is packed for two of torch's kernels, one that is fast for many rows (sources, the head) and
-one for the few of a step, where it takes half of the time. The head is quantised as well; the word
-embeddings that it shares its weights with are not, since looking rows up costs nothing. What comes
-out is close to, not the same as, float32.
+row: with one for all, a single row with a large number takes the precision of the others, and what
+comes out depends on who else is in the batch. Products are integer, and what lies between the
+layers stays float32. Only attention works in bfloat16 where the processor can: beside 8-bit layers
+it would take a third of the time. Each weight is packed for two of torch's kernels, one that is
+fast for many rows (sources, the head) and one for the few of a step, where it takes half of the
+time. The head is quantised as well; the word embeddings that it shares its weights with are not,
+since looking rows up costs nothing. What comes out is close to, not the same as, float32.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -34,42 +36,75 @@ SMALL_WEIGHT = 1 << 22
 _LARGEST = 127
 """A weight lies in [-127, 127] steps of its output's scale."""
 
+SMALLEST = 1e-8
+"""What a scale is at least."""
+
+
+class _Rows:
+    """Rows scaled to [-1, 1] one by one; the last ones are kept, since queries, keys and values are
+    made of the same.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[Tensor, Tensor, Tensor] | None = None
+
+    def scaled(self, rows: Tensor, *, keep: bool) -> tuple[Tensor, Tensor]:
+        """The rows [..., F], and what they have been divided by [..., 1]."""
+        if self._last is None or self._last[0] is not rows:
+            self._last = None  # its memory first
+            largest = rows.abs().amax(dim=-1, keepdim=True).clamp_(min=SMALLEST)
+            found = (rows, rows * largest.reciprocal(), largest)
+            if not keep:
+                return found[1:]
+            self._last = found
+        return self._last[1:]
+
 
 class QuantizedLinear(nn.Module):
     """A linear layer with 8-bit weights."""
 
-    def __init__(self, linear: nn.Linear) -> None:
-        """Quantise a layer; its own weights are left as they are."""
+    def __init__(self, linear: nn.Linear, rows: _Rows | None = None) -> None:
+        """Quantise a layer; its own weights are left as they are.
+
+        Args:
+            linear: The layer.
+            rows: Scales what it is given; the same for all layers of a model.
+        """
         super().__init__()
         weight = linear.weight.detach().float()
-        scales = weight.abs().amax(dim=1).clamp(min=1e-8) / _LARGEST
+        scales = weight.abs().amax(dim=1).clamp(min=SMALLEST) / _LARGEST
         zeros = torch.zeros(len(scales), dtype=torch.long)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch announces another home for these functions
             steps = torch.quantize_per_channel(weight, scales.double(), zeros, 0, torch.qint8)
-        bias = None if linear.bias is None else linear.bias.detach().float()
-        self._for_many = _packed(steps, bias, _FOR_MANY_ROWS)
+        self._for_many = _packed(steps, _FOR_MANY_ROWS)
         is_small = weight.numel() <= SMALL_WEIGHT
-        self._for_few = _packed(steps, bias, _FOR_FEW_ROWS) if is_small else self._for_many
+        self._for_few = _packed(steps, _FOR_FEW_ROWS) if is_small else self._for_many
+        self._bias = None if linear.bias is None else linear.bias.detach().float()
+        self._rows = rows or _Rows()
         self.in_features = linear.in_features
         self.out_features = linear.out_features
 
     def forward(self, rows: Tensor) -> Tensor:
         """[..., in_features] float32 -> [..., out_features] float32."""
+        if rows.numel() == 0:  # nothing to scale
+            return rows.new_zeros(*rows.shape[:-1], self.out_features)
         is_few = rows.numel() <= FEW_ROWS * self.in_features
+        # What is narrower than it was, nobody else is made of.
+        scaled, largest = self._rows.scaled(rows, keep=self.in_features <= self.out_features)
         result: Tensor = torch.ops.quantized.linear_dynamic(
-            rows, self._for_few if is_few else self._for_many
+            scaled, self._for_few if is_few else self._for_many
         )
-        return result
+        return result.mul_(largest) if self._bias is None else result.mul_(largest).add_(self._bias)
 
 
-def _packed(steps: Tensor, bias: Tensor | None, engines: Sequence[str]) -> Any:
+def _packed(steps: Tensor, engines: Sequence[str]) -> Any:
     """A weight as the first of some engines that there is wants it."""
     supported = torch.backends.quantized.supported_engines
     usual = torch.backends.quantized.engine
     try:
         torch.backends.quantized.engine = next(each for each in engines if each in supported)
-        return torch.ops.quantized.linear_prepack(steps, bias)
+        return torch.ops.quantized.linear_prepack(steps, None)
     finally:
         torch.backends.quantized.engine = usual
 
@@ -91,7 +126,7 @@ def quantize_linear_layers(model: Seq2SeqModel) -> int:
         raise EnvironmentFault(
             "--int8: this build of torch has no 8-bit kernels for this processor; leave it out"
         )
-    count = replace_linear_layers(model, QuantizedLinear)
+    count = replace_linear_layers(model, partial(QuantizedLinear, rows=_Rows()))
     if count and torch.cpu._is_avx512_bf16_supported():
         model.cache_dtype = torch.bfloat16
     return count

@@ -116,7 +116,37 @@ def test_few_rows_and_many_are_quantised_alike() -> None:
     layer = nn.Linear(64, 96)
     quantised = QuantizedLinear(layer)
     rows = torch.randn(FEW_ROWS + 1, 64)
-    rows[-1] = rows[0]  # the same largest and smallest number
     many, few = quantised(rows), quantised(rows[:-1])
     torch.testing.assert_close(few, many[:-1], atol=1e-2, rtol=0)
     torch.testing.assert_close(many, layer(rows), atol=0.1, rtol=0)
+
+
+@pytest.mark.parametrize("count", [4, FEW_ROWS + 4])
+@torch.inference_mode()
+def test_a_row_with_a_large_number_costs_the_others_nothing(count: int) -> None:
+    layer = nn.Linear(64, 96)
+    quantised = QuantizedLinear(layer)
+    rows = torch.randn(count, 64)
+    alone = quantised(rows).clone()
+    rows[-1, 5] = 1e4
+    beside = quantised(rows.clone())
+    torch.testing.assert_close(beside[:-1], alone[:-1], atol=2e-2, rtol=0)
+    torch.testing.assert_close(beside[-1], layer(rows)[-1], atol=100, rtol=0.02)
+
+
+@torch.inference_mode()
+def test_rows_of_zeros_and_no_rows_at_all() -> None:
+    layer = nn.Linear(64, 96)
+    quantised = QuantizedLinear(layer)
+    torch.testing.assert_close(quantised(torch.zeros(2, 64)), layer(torch.zeros(2, 64)))
+    assert quantised(torch.zeros(0, 3, 64)).shape == (0, 3, 96)
+    assert QuantizedLinear(nn.Linear(64, 96, bias=False))(torch.zeros(2, 64)).eq(0).all()
+
+
+@torch.inference_mode()
+def test_not_numbers_stay_what_they_are() -> None:
+    """So that a search can say whose scores are none."""
+    rows = torch.randn(3, 64)
+    rows[1, 2] = float("nan")
+    found = QuantizedLinear(nn.Linear(64, 96))(rows)
+    assert found[1].isnan().all()
