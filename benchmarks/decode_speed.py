@@ -7,9 +7,10 @@
 
 Two tables a beam size. Natural length: the checkpoint's own outputs, ours and the original's way,
 with the share of outputs that are the very same tokens as ours in float32 and ROUGE beside the
-speed. Forced length: every output has the same number of tokens, so that models with other (random)
-weights can be compared. --ladder goes from the original's way to ours, one technique a row;
---scaling shows how cost grows with source, target, beam and batch.
+speed; the original's way has the batch that suits it. Forced length: every output has the same
+number of tokens, so that models with other (random) weights can be compared. --ladder goes from the
+original's way to ours, one technique a row; --scaling shows how cost grows with source, target,
+beam and batch.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.command_line import SAMPLE, parser_of
 from benchmarks.decode_case import Case
-from benchmarks.decode_rows import Contestants, forced, ladder, natural, ours, plain
+from benchmarks.decode_rows import PLAIN_BATCH, Contestants, forced, ladder, natural, ours, plain
 from benchmarks.rounds import Row, measure, ratio, write_report
 from benchmarks.train_speed import default_model
 from s2s_ft.data.examples import read_examples
+from s2s_ft.decode.wishes import BATCH_SIZES, GREEDY_BATCH_SIZES
 from s2s_ft.text import TextCodec
 
 REFERENCE = "ours fp32"
@@ -120,28 +122,35 @@ def main() -> None:
     parser.add_argument("--data", default=str(SAMPLE / "dev.jsonl.gz"))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--examples", type=int, default=64)
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=None, help="as decode_seq2seq.py unless given")
     parser.add_argument("--beams", type=int, nargs="+", default=[1, 5])
     parser.add_argument("--ladder", action="store_true")
     parser.add_argument("--scaling", action="store_true")
     given = parser.parse_args()
-    case = Case(given.model or default_model(), given.data, given.examples, given.batch)
+    batch = given.batch or BATCH_SIZES["cpu"]
+    greedy = given.batch or GREEDY_BATCH_SIZES["cpu"]
+    case = Case(given.model or default_model(), given.data, given.examples, batch)
     facts: dict[str, Any] = {
         "model": Path(case.model).name,
         "examples": case.examples,
-        "batch": case.batch,
+        "batch": {"one beam": greedy, "beams": batch, "original's way": min(batch, PLAIN_BATCH)},
     }
     if given.scaling:
+        case = replace(case, batch=given.batch or PLAIN_BATCH)
+        facts["batch"] = case.batch
         write_report("decode_scaling", scaling(case, given.rounds), given.results, **facts)
     elif given.ladder:
-        case = replace(case, beams=given.beams[-1])
+        case = replace(case, beams=given.beams[-1], batch=given.batch or PLAIN_BATCH)
+        facts["batch"] = case.batch
         rows = table(measure(ladder(case), given.rounds), case, "original's way")
         write_report("decode_ladder", rows, given.results, **facts)
     else:
         lines = [
             line
             for beams in given.beams
-            for line in compare(replace(case, beams=beams), given.rounds)
+            for line in compare(
+                replace(case, beams=beams, batch=batch if beams > 1 else greedy), given.rounds
+            )
         ]
         write_report("decode_speed", lines, given.results, **facts)
 

@@ -123,7 +123,7 @@ def knows_products(dtype: torch.dtype) -> bool:
     if not torch._C._has_mkldnn or dtype not in (torch.float32, torch.bfloat16):
         return False
     # Without the usual start, which would draw random numbers that a training run counts on.
-    layer = nn.utils.skip_init(nn.Linear, 32, 48, dtype=dtype)
+    layer = nn.Linear(32, 48, dtype=dtype, device="meta").to_empty(device="cpu")
     rows = torch.linspace(-1, 1, 3 * 32, dtype=dtype).view(3, 32)
     with torch.no_grad():
         layer.weight.copy_(torch.linspace(-1, 1, 48 * 32).view(48, 32))
