@@ -2,8 +2,10 @@
 
     python benchmarks/curves.py [--results FOLDER] [--folder FOLDER]
 
-    docs/figures/debsum-methods.svg   results/methods.json: held-out loss and ROUGE-L over updates
-    docs/figures/debsum-seeds.svg     results/seeds.json: mean with interval, a dot a seed
+    docs/figures/debsum-methods.svg          held-out loss and ROUGE-L over updates, one epoch
+    docs/figures/debsum-methods-long.svg     the same over three (both of results/methods.json)
+    docs/figures/debsum-seeds.svg            results/seeds.json: mean with interval, a dot a seed
+    docs/figures/debsum-seeds-converged.svg  results/seeds_converged.json
 
 Notable: the curves are those of the training report (`s2s_ft/train/report/charts.py`), given a
 style of their own, since a picture in a page has no access to the page's. Both stand on white, so
@@ -76,19 +78,20 @@ def picture(width: float, height: float, words: str, parts: Sequence[str]) -> st
     )
 
 
-def of_methods(rows: Sequence[Mapping[str, Any]], note: str = "") -> str:
+def of_methods(rows: Sequence[Mapping[str, Any]], note: str = "", prefix: str = "") -> str:
     """The looks of the methods at equal budget: loss and ROUGE-L, side by side.
 
     Args:
         rows: Of `methods.json`: `run`, `step`, and the scores of `LOOKS`.
         note: A line below.
+        prefix: What a run's name has before its method: `l_` for the long ones.
     """
     parts = []
-    total = max(row["step"] for row in rows if row["run"] in METHODS)
+    runs = {name: [row for row in rows if row["run"] == prefix + name] for name in METHODS}
+    total = max(row["step"] for each in runs.values() for row in each)
     for number, (key, title, unit) in enumerate(LOOKS):
         curves = [
-            Curve(name, [(row["step"], row[key]) for row in rows if row["run"] == name])
-            for name in METHODS
+            Curve(name, [(row["step"], row[key]) for row in each]) for name, each in runs.items()
         ]
         chart = Chart(title=title, unit=unit, curves=curves, total=total)
         x = MARGIN + number * (WIDTH + GAP)
@@ -197,18 +200,35 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, default=ROOT / "docs" / "figures")
     given = parser.parse_args(argv)
     given.folder.mkdir(parents=True, exist_ok=True)
-    for name, drawn in (("methods", _methods_picture), ("seeds", of_seeds)):
-        source, target = given.results / f"{name}.json", given.folder / f"debsum-{name}.svg"
-        if not source.exists():
-            print(f"{source} is not there: no {target.name}")
+    for name, source, drawn in FIGURES:
+        file, target = given.results / f"{source}.json", given.folder / f"debsum-{name}.svg"
+        if not file.exists():
+            print(f"{file} is not there: no {target.name}")
             continue
-        write_whole(target, [drawn(json.loads(source.read_text(encoding="utf-8")))])
+        write_whole(target, [drawn(json.loads(file.read_text(encoding="utf-8")))])
         print(f"written to {target}")
 
 
 def _methods_picture(report: Mapping[str, Any]) -> str:
     note = "200 development rows, beam 5; batch 16, rate 4e-4, one pass over DebSum English."
     return of_methods(report["rows"], note)
+
+
+def _long_picture(report: Mapping[str, Any]) -> str:
+    note = (
+        "200 development rows, beam 5; batch 16, rate 4e-4, dropout 0.1, three passes over DebSum "
+        "English."
+    )
+    return of_methods(report["rows"], note, "l_")
+
+
+FIGURES: Sequence[tuple[str, str, Callable[[Mapping[str, Any]], str]]] = (
+    ("methods", "methods", _methods_picture),
+    ("methods-long", "methods", _long_picture),
+    ("seeds", "seeds", of_seeds),
+    ("seeds-converged", "seeds_converged", of_seeds),
+)
+"""Name of a figure, results that it is drawn of, and how."""
 
 
 if __name__ == "__main__":

@@ -80,7 +80,13 @@ def test_nothing_leaves_the_drawing() -> None:
 def test_a_figure_for_each_result_that_is_there(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "methods.json").write_text(json.dumps({"rows": LOOKS}), encoding="utf-8")
+    long = [{**row, "run": f"l_{row['run']}", "step": 3 * row["step"]} for row in LOOKS]
+    (tmp_path / "methods.json").write_text(json.dumps({"rows": LOOKS + long}), encoding="utf-8")
     main(["--results", str(tmp_path), "--folder", str(tmp_path / "figures")])
-    assert [file.name for file in (tmp_path / "figures").iterdir()] == ["debsum-methods.svg"]
-    assert "no debsum-seeds.svg" in capsys.readouterr().out
+    drawn = {file.name: file.read_text("utf-8") for file in (tmp_path / "figures").iterdir()}
+    assert set(drawn) == {"debsum-methods.svg", "debsum-methods-long.svg"}
+    assert drawn["debsum-methods.svg"] != drawn["debsum-methods-long.svg"]
+    assert "three passes" in drawn["debsum-methods-long.svg"]
+    told = capsys.readouterr().out
+    assert "no debsum-seeds.svg" in told
+    assert "no debsum-seeds-converged.svg" in told
