@@ -136,27 +136,26 @@ class KeyValueCache:
     # -- reading and writing -----------------------------------------------------------------------
 
     def write_source(
-        self, layer: int, rows: Sequence[int], key: Tensor, value: Tensor, *, num_kept: int
+        self, layer: int, rows: Tensor | slice, key: Tensor, value: Tensor, *, num_kept: int
     ) -> None:
         """Keep the sources of examples that enter, and the first question where it is kept.
 
         Args:
             layer: Index of the layer.
-            rows: N rows that `place` was told, some of them or all.
+            rows: Index of N rows that `place` was told, see `index_of`.
             key: [N, G, s + 1, D]; sources end in column s - 1, the question is column s.
             value: [N, G, s + 1, D].
             num_kept: As given to `place`.
         """
         end, size = self.columns.source_size, key.shape[2] - 1
-        where = self._index(rows)
         for buffers, new, flipped in ((self._keys, key, True), (self._values, value, False)):
             buffer = buffers[layer]
             if buffer is None:
                 buffer = self._empty_buffer(new, flipped=flipped)
                 buffers[layer] = buffer
-            buffer[where, :, end - size : end] = new[:, :, :size]
+            buffer[rows, :, end - size : end] = new[:, :, :size]
             if num_kept:
-                buffer[where, :, self.columns.next - 1] = new[:, :, size]
+                buffer[rows, :, self.columns.next - 1] = new[:, :, size]
 
     def write(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Write the new rows of every beam behind the kept ones, without keeping them yet.
@@ -188,8 +187,8 @@ class KeyValueCache:
         if self.columns.is_full:
             self._renew(self.columns.capacity, 0)
 
-    def _index(self, rows: Sequence[int]) -> Tensor | slice:
-        """Rows as what indexes a buffer fastest."""
+    def index_of(self, rows: Sequence[int]) -> Tensor | slice:
+        """Rows of the batch as what indexes a buffer fastest."""
         if list(rows) == list(range(rows[0], rows[0] + len(rows))):
             return slice(rows[0], rows[0] + len(rows))
         return sent(torch.tensor(rows), self.device)

@@ -3,18 +3,33 @@ out.
 
 Notable: torch copies the bias into every row of the result and has the product added to it; a pass
 over the result more, which in the layers with many outputs is a sixth of the product. oneDNN adds
-it where the result is at hand. Under autocast each layer casts its own weights, once an update.
+it where the result is at hand. Under autocast each layer casts its own weights in each pass.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from s2s_ft.model.packed import knows_products
+
+@functools.cache
+def knows_plain_weights(dtype: torch.dtype) -> bool:
+    """Whether oneDNN multiplies numbers of this type by weights that are not packed."""
+    if not torch._C._has_mkldnn or dtype not in (torch.float32, torch.bfloat16):
+        return False
+    weight = torch.ones(8, 16, dtype=dtype)
+    try:
+        with torch.inference_mode():
+            found = torch.ops.mkldnn._linear_pointwise(
+                weight[:3], weight, weight[0, :8], "none", [], ""
+            )
+    except (RuntimeError, AttributeError):  # the operators are torch's own affair
+        return False
+    return bool(found.eq(17).all())
 
 
 class CpuLinear(nn.Linear):
@@ -22,14 +37,16 @@ class CpuLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """[..., in_features] -> [..., out_features], in the type of autocast where that is on."""
+        if self.bias is None or torch.compiler.is_compiling() or input.device.type != "cpu":
+            return super().forward(input)
         dtype = input.dtype
         if torch.is_autocast_enabled("cpu"):
             dtype = torch.get_autocast_dtype("cpu")
+        elif dtype != self.weight.dtype:
+            return super().forward(input)  # which says what is wrong
         # In float32 torch sends products to oneDNN only where that was asked for.
-        is_onednns = dtype == torch.bfloat16 or (
-            dtype == torch.float32 and torch.get_float32_matmul_precision() == "medium"
-        )
-        if self.bias is None or not is_onednns or torch.compiler.is_compiling():
+        is_torchs = dtype == torch.float32 and torch.get_float32_matmul_precision() != "medium"
+        if is_torchs or not knows_plain_weights(dtype):
             return super().forward(input)
         result: Tensor = _Linear.apply(  # type: ignore[no-untyped-call]
             input, self.weight, self.bias, dtype
@@ -70,7 +87,7 @@ def use_cpu_linear(encoder: nn.Module) -> int:
     Returns:
         How many there are; none where oneDNN is missing.
     """
-    if not knows_products(torch.float32):
+    if not knows_plain_weights(torch.float32):
         return 0
     found = [module for module in encoder.modules() if type(module) is nn.Linear]
     for module in found:

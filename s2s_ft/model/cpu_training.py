@@ -1,12 +1,13 @@
 """What training on a CPU does otherwise than on a GPU, switched on from outside the encoder's code.
 
-Notable: three things cost a CPU a tenth of a step or more and a GPU next to nothing. Dropout draws
-its masks (`dropout.py`). Under autocast the residual stream would be float32, so that every linear
-layer casts what it reads and every gradient is cast back; where each sum is normalised again at
-once, as in encoders built like BERT, it is kept in the type of autocast. And the word embeddings'
-gradient is a table as large as the vocabulary, of which a batch touches a few hundred rows: where
-the output head shares the table and gives it a dense gradient anyway, those rows are added to that,
-in place. (Left to autograd, a sparse gradient is added to a copy of the dense one.)
+Notable: four things cost a CPU hundredths of a step and more, a GPU next to nothing. Dropout draws
+its masks (`dropout.py`). Linear layers add their bias in a pass of its own (`cpu_linear.py`). Under
+autocast the residual stream would be float32, so that every linear layer casts what it reads and
+every gradient is cast back; where each sum is normalised again at once, as in encoders built like
+BERT, it is kept in the type of autocast. And the word embeddings' gradient is a table as large as
+the vocabulary, of which a batch touches a few hundred rows: where the output head shares the table
+and gives it a dense gradient anyway, those rows are added to that, in place. (Left to autograd, a
+sparse gradient is added to a copy of the dense one.)
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ them into rectangles, one for each few examples of like length, in which sources
     rectangle   source rows look at their source, the question at the source and itself
 
 Notable: so one pass encodes the sources and reads the first token's prediction, and padding costs
-nothing but in attention, and little there. What stands in the cells of padding is some true row:
-nobody looks at it, there or in the cache.
+nothing but in attention, and little there. What stands in the cells of padding is the example's own
+first row: nobody looks at it, and where it is no number, it is so for that example alone.
 
 Letters: N examples that enter, s source columns, C true tokens, n examples and L columns of a
 rectangle (question included), H heads, G key/value heads, D head size.
@@ -85,7 +85,7 @@ class EncodePass(AttentionPlan):
         self.read_rows = sent(last, device)
         self._rectangles = [
             _Rectangle(
-                [rows[each] for each in order[part]],
+                cache.index_of([rows[each] for each in order[part]]),
                 sizes[part],
                 slice(int(ends[part.start - 1]) if part.start else 0, int(ends[part.stop - 1])),
                 device,
@@ -133,7 +133,7 @@ class _Rectangle:
     """A few examples of like length.
 
     Attributes:
-        rows: Their rows in the cache.
+        rows: Index of their rows in the cache.
         tokens: Where their tokens are in the packed row.
         last: [n] int64 where their questions are.
         packing: Between its part of the packed row and the rectangle.
@@ -141,7 +141,7 @@ class _Rectangle:
 
     def __init__(
         self,
-        rows: Sequence[int],
+        rows: Tensor | slice,
         sizes: Tensor,
         tokens: slice,
         device: torch.device,
@@ -151,7 +151,7 @@ class _Rectangle:
         """Draw the pattern.
 
         Args:
-            rows: n rows of the cache.
+            rows: Index of n rows of the cache.
             sizes: [n] int64, on the CPU, true tokens of each, question included, longest first.
             tokens: Where they are in the packed row.
             device: Where they are needed.
@@ -165,18 +165,20 @@ class _Rectangle:
             seen = seen & (column <= column[:, None])
         question = column == length - 1
         self._allowed = sent(seen | (question[:, None] & question), device)
-        self._positions = sent((column - (length - sizes[:, None])).clamp(min=0), device)
+        positions = (column - (length - sizes[:, None])).clamp(min=0)
+        self._positions = sent(positions, device)
         self._biases: dict[tuple[int | None, torch.dtype], Tensor] = {}
         self.rows = rows
         self.tokens = tokens
         self.last = sent(tokens.start - 1 + sizes.cumsum(0), device)
-        cells = sent(is_true.flatten().nonzero().squeeze(1), device)
-        self.packing = PackedRows(is_true.shape, cells)
+        cells = is_true.flatten().nonzero().squeeze(1)
+        places = (sizes.cumsum(0) - sizes)[:, None] + positions
+        self.packing = PackedRows(is_true.shape, sent(cells, device), sent(places, device))
 
     def spread(self, packed: Tensor) -> Tensor:
         """[1, H, C, D] of all examples -> [n, H, L, D] of these."""
         flat = self.packing.flat(packed[:, :, self.tokens])
-        return flat.view(len(self.rows), -1, *flat.shape[1:])
+        return flat.view(self.last.shape[0], -1, *flat.shape[1:])
 
     def bias(
         self, relative: RelativePositionBias | None, window: int | None, dtype: torch.dtype

@@ -1,20 +1,20 @@
 """Linear layers in 8-bit integers, for decoding on a CPU.
 
 Notable: weights are quantised once, one scale an output, activations anew in each call, one scale a
-row: with one for all, a single row with a large number takes the precision of the others, and what
-comes out depends on who else is in the batch. Products are integer, and what lies between the
-layers stays float32. Only attention works in bfloat16 where the processor can: beside 8-bit layers
-it would take a third of the time. Each weight is packed for two of torch's kernels, one that is
-fast for many rows (sources, the head) and one for the few of a step, where it takes half of the
+row: with one for all, a single row with a large number takes the precision of the others; so what
+comes out hardly depends on who else is in the batch. Products are integer, and what lies between
+the layers stays float32. Only attention works in bfloat16 where the processor can: beside 8-bit
+layers it would take a third of the time. Each weight is packed for two of torch's kernels, one that
+is fast for many rows (sources, the head) and one for the few of a step, where it takes half of the
 time. The head is quantised as well; the word embeddings that it shares its weights with are not,
 since looking rows up costs nothing. What comes out is close to, not the same as, float32.
 """
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -50,14 +50,15 @@ class _Rows:
 
     def scaled(self, rows: Tensor, *, keep: bool) -> tuple[Tensor, Tensor]:
         """The rows [..., F], and what they have been divided by [..., 1]."""
-        if self._last is None or self._last[0] is not rows:
-            self._last = None  # its memory first
-            largest = rows.abs().amax(dim=-1, keepdim=True).clamp_(min=SMALLEST)
-            found = (rows, rows * largest.reciprocal(), largest)
-            if not keep:
-                return found[1:]
+        last = self._last  # several threads may be here
+        if last is not None and last[0] is rows:
+            return last[1:]
+        self._last = last = None  # its memory first
+        largest = rows.abs().amax(dim=-1, keepdim=True).clamp_(min=SMALLEST)
+        found = (rows, rows * largest.reciprocal(), largest)
+        if keep:
             self._last = found
-        return self._last[1:]
+        return found[1:]
 
 
 class QuantizedLinear(nn.Module):
@@ -93,9 +94,28 @@ class QuantizedLinear(nn.Module):
         # What is narrower than it was, nobody else is made of.
         scaled, largest = self._rows.scaled(rows, keep=self.in_features <= self.out_features)
         result: Tensor = torch.ops.quantized.linear_dynamic(
-            scaled, self._for_few if is_few else self._for_many
+            scaled, self._for_few if is_few else self._for_many, sums_overflow()
         )
         return result.mul_(largest) if self._bias is None else result.mul_(largest).add_(self._bias)
+
+
+@functools.cache
+def sums_overflow() -> bool:
+    """Whether this processor adds two products of eight bits in sixteen, as those without VNNI do;
+    activations must do with seven there.
+    """
+    row = torch.ones(1, 64)
+    weight = torch.quantize_per_channel(
+        torch.ones(16, 64),
+        torch.full((16,), 1 / _LARGEST).double(),
+        torch.zeros(16),
+        0,
+        torch.qint8,
+    )
+    return any(
+        bool((torch.ops.quantized.linear_dynamic(row, packed) < 60).any())
+        for packed in (_packed(weight, engines) for engines in (_FOR_FEW_ROWS, _FOR_MANY_ROWS))
+    )
 
 
 def _packed(steps: Tensor, engines: Sequence[str]) -> Any:
@@ -126,7 +146,7 @@ def quantize_linear_layers(model: Seq2SeqModel) -> int:
         raise EnvironmentFault(
             "--int8: this build of torch has no 8-bit kernels for this processor; leave it out"
         )
-    count = replace_linear_layers(model, partial(QuantizedLinear, rows=_Rows()))
+    count = replace_linear_layers(model, functools.partial(QuantizedLinear, rows=_Rows()))
     if count and torch.cpu._is_avx512_bf16_supported():
         model.cache_dtype = torch.bfloat16
     return count

@@ -5,8 +5,8 @@ on a CPU.
     PackedLinear    put in order once                                                ->  product
 
 Notable: a step of a search feeds a few rows to every layer, so putting its weight in order is a
-large part of the product, up to half of it. oneDNN does the very same sums either way: in float32
-the results are equal bit for bit. Its packed weights are of no use to training or saving.
+large part of the product, up to half of it. oneDNN does the same sums either way, of many rows even
+bit for bit. Packed weights can be neither trained, saved, copied nor moved to another device.
 """
 
 from __future__ import annotations
@@ -21,6 +21,12 @@ from s2s_ft.model.interface import check_interface
 from s2s_ft.model.seq2seq import Seq2SeqModel
 
 logger = logging.getLogger(__name__)
+
+_HOOKS = (
+    *("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs"),
+    *("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called"),
+)
+"""Where a module keeps what is called around its forward pass."""
 
 EXPECTED_ROWS = 16
 """How many rows the order is chosen for; it suits any number nearly as well."""
@@ -86,20 +92,22 @@ def replace_linear_layers(model: Seq2SeqModel, made: Callable[[nn.Linear], nn.Mo
     ]
     for parent, name in places:
         setattr(parent, name, _OnlyCalled(getattr(parent, name)))
+    chosen: Callable[[nn.Linear], nn.Module] = _unchanged
     try:
         check_interface(model)
+        chosen = made
     except ValueError as reason:
         logger.debug("linear layers stay as they are: %s", reason.__cause__)
-        made = _unchanged
-    # One by one, so that the memory of the weights serves for those that come in their place.
-    for parent, name in places:
-        layer = getattr(parent, name).layer[0]
-        other = made(layer)
-        other._forward_pre_hooks = layer._forward_pre_hooks
-        other._forward_hooks = layer._forward_hooks
-        setattr(parent, name, other)
-        del layer
-    return 0 if made is _unchanged else len(places)
+    finally:
+        # One by one, so that the memory of the weights serves for those that come in their place.
+        for parent, name in places:
+            layer = getattr(parent, name).layer[0]
+            other = chosen(layer)
+            for hooks in _HOOKS:
+                setattr(other, hooks, getattr(layer, hooks))
+            setattr(parent, name, other)
+            del layer
+    return len(places) if chosen is made else 0
 
 
 class _OnlyCalled(nn.Module):

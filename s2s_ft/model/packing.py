@@ -24,17 +24,20 @@ from torch import Tensor
 class PackedRows:
     """The true cells of one rectangle."""
 
-    def __init__(self, shape: Sequence[int], cells: Tensor) -> None:
+    def __init__(self, shape: Sequence[int], cells: Tensor, places: Tensor | None = None) -> None:
         """Note which row stands in each cell.
 
         Args:
             shape: B and L.
             cells: [C] int64 the true cells of the flattened [B * L], in the order of the rows.
+            places: [B, L] int64 the row in each cell, for padding, too; None = the first row there.
         """
         self._shape = shape
         self._cells = cells
-        self._places = cells.new_zeros(shape[0] * shape[1])
-        self._places[cells] = torch.arange(cells.shape[0], device=cells.device)
+        if places is None:
+            places = cells.new_zeros(shape[0] * shape[1])
+            places[cells] = torch.arange(cells.shape[0], device=cells.device)
+        self._places = places
         self._by_heads: dict[int, tuple[Tensor, Tensor]] = {}
 
     def spread(self, packed: Tensor) -> Tensor:

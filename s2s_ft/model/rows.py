@@ -39,6 +39,7 @@ def leave_out_unread_rows(encoder: PreTrainedModel) -> int | None:
         return None
     selection = _Selection()
     attention.register_forward_pre_hook(selection.note, with_kwargs=True)
+    attention.register_forward_hook(selection.forget, always_call=True)
     output = attention.output
     assert isinstance(output, nn.Module)
     output.register_forward_pre_hook(selection.apply)
@@ -86,6 +87,10 @@ class _Selection:
         """Before the attention: remember the rows of this call."""
         plan = keywords.get("attention_plan")
         self._read_rows = None if plan is None else plan.read_rows
+
+    def forget(self, *_call: Any) -> None:
+        """Behind the attention, or when it was broken off: the next call has rows of its own."""
+        self._read_rows = self._shape = None
 
     def apply(
         self, _module: nn.Module, arguments: tuple[Tensor, Tensor]

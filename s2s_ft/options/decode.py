@@ -189,6 +189,7 @@ class DecodeRuntimeOptions:
             workers=self.workers,
         )
         at_most_one_of(fp16=self.fp16, bf16=self.bf16, int8=self.int8)
+        at_most_one_of(int8=self.int8, torch_compile=self.torch_compile)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,6 +32,9 @@ from s2s_ft.decode.search.requests import (
 _BLOCK = 64
 """Vocabulary entries whose maximum is taken together when the best are looked for."""
 
+_FAR_BELOW = -50.0
+"""A logit from which the normaliser cannot be read off exactly enough."""
+
 _PIECE = 4
 """Rows of logits that a CPU's cache holds."""
 
@@ -129,7 +132,10 @@ def log_sum_exp(rows: Tensor) -> Tensor:
     scratch = rows.new_empty(_PIECE, rows.shape[1])
     for piece, result in zip(torch.split(rows, _PIECE), torch.split(found, _PIECE), strict=True):
         scores = torch.log_softmax(piece, dim=-1, out=scratch[: len(piece)])
-        torch.sub(piece[:, :1], scores[:, :1], out=result)
+        first = piece[:, :1]
+        torch.sub(first, scores[:, :1], out=result)
+        if not (first >= _FAR_BELOW).all():  # the difference would lose what is looked for
+            torch.logsumexp(piece, dim=-1, keepdim=True, out=result)
     return found
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 from s2s_ft.corruption import Corruption
 from s2s_ft.decode import session
 from s2s_ft.decode.search.beam_search import SearchResult
+from s2s_ft.decode.search.isolation import isolated
 from s2s_ft.decode.search.requests import Budget, MemoryTooSmall, NonFiniteScores, Request
 from s2s_ft.decode.search.settings import SearchSettings
 from s2s_ft.decode.session import generate, generate_batch
@@ -132,22 +133,36 @@ def test_where_memory_runs_out_the_rest_is_searched_in_smaller_batches(
     assert caught.value.request.key == 0
 
 
+@pytest.mark.parametrize("row", range(5))
 def test_scores_that_are_no_numbers_name_their_request(
-    tiny_checkpoint: Callable[[str], Path],
+    tiny_checkpoint: Callable[[str], Path], row: int
 ) -> None:
+    """However long the row is; and nobody beside it is to blame."""
     model = load_finetuned(str(tiny_checkpoint("bert")))
     method = PseudoMask(SPECIAL, 20, 8)
     bad = len(VOCABULARY) - 1
-    rows = [np.where(row == bad, bad - 1, row) for row in sources(method)]
-    rows[3] = np.where(np.arange(len(rows[3])) == 1, bad, rows[3])
+    rows = [np.where(each == bad, bad - 1, each) for each in sources(method)]
+    rows[row] = np.where(np.arange(len(rows[row])) == 1, bad, rows[row])
 
     def spoil(_module: object, arguments: tuple[torch.Tensor], output: torch.Tensor) -> object:
         return output.masked_fill((arguments[0] == bad).unsqueeze(-1), math.nan)
 
     model.encoder.get_input_embeddings().register_forward_hook(spoil)
-    with pytest.raises(NonFiniteScores, match="row 4") as caught:
+    with pytest.raises(NonFiniteScores, match=f"row {row + 1}") as caught:
         decoded(model, method, rows, Budget(5))
-    assert caught.value.request.key == 3
+    assert caught.value.request.key == row
+
+    def searched(
+        requests: Iterable[Request | None], is_wanted: Callable[[Request], bool]
+    ) -> Iterator[tuple[Request, SearchResult]]:
+        budget = Budget(5)
+        return generate(model, method, requests, SETTINGS, budget=budget, is_wanted=is_wanted)
+
+    requests = [Request(key, each) for key, each in enumerate(rows)]
+    found = {each.key: result for each, result in isolated(searched, requests, lambda _: True)}
+    faulty = [key for key, result in found.items() if isinstance(result, NonFiniteScores)]
+    assert faulty == [row]
+    assert len(found) == 5
 
 
 def as_bf16(model: Seq2SeqModel) -> Seq2SeqModel:

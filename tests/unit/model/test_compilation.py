@@ -136,15 +136,20 @@ def kept_bytes(model: Seq2SeqModel) -> int:
 class TestCompiling:
     @pytest.mark.parametrize("family", ["bert", "electra", "unilm", "modernbert", "eurobert"])
     def test_the_same_numbers_from_few_graphs(
-        self, load: Callable[..., Seq2SeqModel], family: str
+        self,
+        load: Callable[..., Seq2SeqModel],
+        family: str,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         model = load(family)
         names = list(model.state_dict())
         plain = [gradients(model, batch) for batch in BATCHES]
+        adapt_to_cpu(model, alone=True)  # as training does before
+        monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "medium")
         compile_encoder(model)
         assert all(parameter.grad is None for parameter in model.parameters())
         made = counters["stats"]["unique_graphs"]
-        assert 0 < made <= 3
+        assert 0 < made <= 4
         for batch, before in zip(BATCHES, plain, strict=True):
             after = gradients(model, batch)
             assert after.keys() == before.keys()

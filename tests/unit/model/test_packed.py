@@ -4,6 +4,10 @@ weights by itself.
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,13 +19,19 @@ from s2s_ft.decode.search.settings import SearchSettings
 from s2s_ft.decode.session import generate_batch
 from s2s_ft.methods import PseudoMask
 from s2s_ft.model.int8 import FEW_ROWS, QuantizedLinear, quantize_linear_layers
-from s2s_ft.model.packed import PackedLinear, pack_linear_layers, replace_linear_layers
+from s2s_ft.model.packed import (
+    PackedLinear,
+    knows_products,
+    pack_linear_layers,
+    replace_linear_layers,
+)
 from s2s_ft.model.pretrained import load_finetuned
 from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.text import SpecialIds
 from tests.conftest import FAMILIES, VOCABULARY
 from tests.unit.decode.test_session import sources
 
+ROOT = Path(__file__).parents[3]
 SPECIAL = SpecialIds(cls=2, sep=3, pad=0, mask=4, vocab_size=len(VOCABULARY))
 SETTINGS = SearchSettings(beam_size=3, max_length=8, eos_id=3, num_return=3)
 
@@ -93,6 +103,7 @@ def test_nothing_is_packed_where_a_product_fails(
         raise RuntimeError("no such kernel")
 
     monkeypatch.setattr(PackedLinear, "forward", fail)
+    assert not knows_products(torch.float32)
     model = load_finetuned(str(tiny_checkpoint("bert")))
     assert pack_linear_layers(model) == 0
     assert len(linear_layers(model)) > 10
@@ -150,3 +161,37 @@ def test_not_numbers_stay_what_they_are() -> None:
     rows[1, 2] = float("nan")
     found = QuantizedLinear(nn.Linear(64, 96))(rows)
     assert found[1].isnan().all()
+
+
+WITHOUT_VNNI = {"FBGEMM_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+
+SATURATING = """
+import torch
+from torch import nn
+from s2s_ft.model.int8 import FEW_ROWS, QuantizedLinear, sums_overflow
+
+torch.manual_seed(0)
+layer = nn.Linear(256, 64)
+nn.init.uniform_(layer.weight, -1.0, 1.0)
+for count in (4, 2 * FEW_ROWS):
+    rows = torch.rand(count, 256)
+    with torch.inference_mode():
+        wanted = layer(rows)
+        error = (QuantizedLinear(layer)(rows) - wanted).norm() / wanted.norm()
+    print(sums_overflow(), float(error))
+"""
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="x86 instructions")
+@pytest.mark.parametrize("limits", [{}, WITHOUT_VNNI], ids=["all instructions", "without VNNI"])
+def test_eight_bits_do_not_overflow(limits: dict[str, str]) -> None:
+    """Where the processor adds products in sixteen bits, activations do with seven."""
+    command = [sys.executable, "-W", "ignore", "-c", SATURATING]
+    done = subprocess.run(
+        command, env=os.environ | limits, cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    told = [line.split() for line in done.stdout.splitlines()]
+    assert len(told) == 2
+    assert all(float(error) < 0.03 for _, error in told), told
+    if limits:
+        assert all(overflows == "True" for overflows, _ in told)

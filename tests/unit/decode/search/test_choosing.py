@@ -66,5 +66,7 @@ def test_top_of_rows_is_topk(width: int) -> None:
 def test_log_sum_exp() -> None:
     rows = torch.randn(9, 333, generator=torch.Generator().manual_seed(1)) * 50
     torch.testing.assert_close(log_sum_exp(rows), rows.logsumexp(-1, keepdim=True))
+    rows[2, 0], rows[7, 0] = -torch.inf, torch.finfo(torch.float32).min  # a token nobody may say
+    torch.testing.assert_close(log_sum_exp(rows), rows.logsumexp(-1, keepdim=True))
     rows[4, 5] = torch.nan
     assert log_sum_exp(rows).isnan().squeeze(1).tolist() == [row == 4 for row in range(9)]
