@@ -104,7 +104,8 @@ class _Selection:
     ) -> tuple[Tensor] | None:
         """Before the queries: drop the rows that nobody reads, if they are many."""
         rows, shape = self._read_rows, arguments[0].shape
-        if rows is None or shape[:-1].numel() - rows.shape[0] < FEWEST_UNREAD:
+        is_traced = torch.compiler.is_compiling()  # also for export: sizes are to stay open
+        if rows is None or is_traced or shape[:-1].numel() - rows.shape[0] < FEWEST_UNREAD:
             self._shape = None
             return None
         self._shape = shape
