@@ -126,7 +126,8 @@ def test_a_run_that_is_killed_again_and_again_gives_the_same_bytes(
             assert code != 0, log.read_text()
             journal = tmp_path / "out.journal"
             kept.append(journal.read_bytes().count(b'{"share"') if journal.exists() else 0)
-            if code == 128 + signal.SIGTERM and kept[-1]:
+            # One that was hit before it had opened the journal has nothing to say of it.
+            if code == 128 + signal.SIGTERM and kept[-1] > max(kept[:-1], default=0):
                 assert "the same command with --resume goes on" in log.read_text()
         print(kept)
         assert kept == sorted(kept), "what was done is never lost"
