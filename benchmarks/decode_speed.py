@@ -7,7 +7,7 @@
 
 Two tables a beam size. Natural length: the checkpoint's own outputs, ours and the original's way,
 with the share of outputs that are the very same tokens as ours in float32 and ROUGE beside the
-speed; the original's way has the batch that suits it. Forced length: every output has the same
+speed; all others have the batch that suits them. Forced length: every output has the same
 number of tokens, so that models with other (random) weights can be compared. --ladder goes from the
 original's way to ours, one technique a row; --scaling shows how cost grows with source, target,
 beam and batch.
@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.command_line import SAMPLE, parser_of
 from benchmarks.decode_case import Case
-from benchmarks.decode_rows import PLAIN_BATCH, Contestants, forced, ladder, natural, ours, plain
+from benchmarks.decode_rows import OTHERS_BATCH, Contestants, forced, ladder, natural, ours, plain
 from benchmarks.rounds import Row, measure, ratio, write_report
 from benchmarks.train_speed import default_model
 from s2s_ft.data.examples import read_examples
@@ -133,14 +133,14 @@ def main() -> None:
     facts: dict[str, Any] = {
         "model": Path(case.model).name,
         "examples": case.examples,
-        "batch": {"one beam": greedy, "beams": batch, "original's way": min(batch, PLAIN_BATCH)},
+        "batch": {"one beam": greedy, "beams": batch, "others": min(batch, OTHERS_BATCH)},
     }
     if given.scaling:
-        case = replace(case, batch=given.batch or PLAIN_BATCH)
+        case = replace(case, batch=given.batch or OTHERS_BATCH)
         facts["batch"] = case.batch
         write_report("decode_scaling", scaling(case, given.rounds), given.results, **facts)
     elif given.ladder:
-        case = replace(case, beams=given.beams[-1], batch=given.batch or PLAIN_BATCH)
+        case = replace(case, beams=given.beams[-1], batch=given.batch or OTHERS_BATCH)
         facts["batch"] = case.batch
         rows = table(measure(ladder(case), given.rounds), case, "original's way")
         write_report("decode_ladder", rows, given.results, **facts)
