@@ -60,7 +60,7 @@ TECHNIQUES = (
     "float32 products by oneDNN",
     "fused AdamW that clips",
     "freed memory kept",
-    "CPU dropout, word gradient added in place",
+    "CPU dropout, bias in the product, word gradient in place",
 )
 
 
