@@ -21,7 +21,6 @@ class TrainingBudget:
         steps: Updates.
         batch: Examples in each.
         flags: What decides the outcome.
-        saving: What does not.
         checkpoint: Folder of the weights that are decoded with.
         told: The budget in words.
         looks: Whether training looks at development rows (`--dev`).
@@ -32,11 +31,13 @@ class TrainingBudget:
     steps: int
     batch: int
     flags: Sequence[str]
-    saving: Sequence[str]
     checkpoint: str
     told: str
     looks: bool = False
 
+
+SAVING = ("--save_steps", "376", "--keep_checkpoints", "2", "--logging_steps", "94", "--no_cuda")
+"""Flags of all runs that decide nothing."""
 
 SHORT = TrainingBudget(
     report="seeds",
@@ -53,7 +54,6 @@ SHORT = TrainingBudget(
         *("--dropout", "0"),
         "--bf16",
     ),
-    saving=("--save_steps", "376", "--keep_checkpoints", "2", "--logging_steps", "94", "--no_cuda"),
     checkpoint="ckpt-752",
     told="752 updates of 8, rate 4e-4, bf16, source 128, target 32, beam 5",
 )
@@ -78,7 +78,6 @@ CONVERGED = TrainingBudget(
         *("--eval_length_penalty", "1.0"),
         *("--eval_metric", "rougeL"),
     ),
-    saving=("--save_steps", "376", "--keep_checkpoints", "2", "--logging_steps", "94", "--no_cuda"),
     checkpoint="best",
     told=(
         "three epochs (4,512 updates of 16), rate 4e-4, dropout 0.1, bf16, source 160, target 32, "

@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.command_line import ROOT, parser_of
 from benchmarks.rounds import write_report
-from benchmarks.seed_budgets import BUDGETS, TrainingBudget
+from benchmarks.seed_budgets import BUDGETS, SAVING, TrainingBudget
 from benchmarks.seed_runs import KEYS, METHODS, PEER, Run, by_method, collect, folder_of
 from benchmarks.seed_scores import Draw, difference, summaries
 from benchmarks.seed_tables import examples, replaced, tables
@@ -64,7 +64,7 @@ def train_flags(method: str, seed: int, given: argparse.Namespace) -> list[str]:
         *(("--dev_file", given.dev) if budget.looks else ()),
         *budget.flags,
         *("--seed", str(seed)),
-        *budget.saving,
+        *SAVING,
     ]
 
 
@@ -177,7 +177,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     report["num_learned"] = sum(row["src"] in learned for row in rows)
     report["command"] = shlex.join(["benchmarks/seeds.py", *_public(given)])
     table = [run.row() for run in runs]
-    flags = [*budget.flags, *budget.saving]
+    flags = [*budget.flags, *SAVING]
     write_report(budget.report, table, given.results, flags=flags, search=SEARCH, **report)
     if given.markdown:
         text = given.markdown.read_text(encoding="utf-8")

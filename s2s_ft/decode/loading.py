@@ -181,9 +181,7 @@ def _in_its_format(model: Seq2SeqModel, options: DecodeRuntimeOptions) -> Seq2Se
         return model
     if options.bf16:
         model = model.bfloat16()
-    if (
-        model.device.type == "cpu" and not options.torch_compile
-    ):  # its graphs know no packed weights
+    if model.device.type == "cpu" and not options.torch_compile:  # graphs know no packed weights
         pack_linear_layers(model)
     return model
 
