@@ -24,7 +24,7 @@ from s2s_ft.decode.search.beam_search import SearchResult
 from s2s_ft.decode.search.requests import AnyRule, Budget, Progress, Request
 from s2s_ft.decode.session import generate
 from s2s_ft.layout import IntArray
-from s2s_ft.model.cache import KeyValueCache
+from s2s_ft.model.bucket import Bucket
 from s2s_ft.model.int8 import quantize_linear_layers
 from s2s_ft.model.memory import keep_freed_memory
 from s2s_ft.model.packed import pack_linear_layers
@@ -148,16 +148,16 @@ def _without(techniques: Techniques) -> Iterator[None]:
     """Take techniques away for the time of a search."""
     with ExitStack() as changed:
         if not techniques.ancestry:
-            changed.enter_context(patch.object(KeyValueCache, "reorder", _reorder_by_copying))
+            changed.enter_context(patch.object(Bucket, "reorder", _reorder_by_copying))
         if not techniques.dead_rows:
             changed.enter_context(patch.object(Seq2SeqModel, "_run", _run_all_rows))
         yield
 
 
-_REORDER, _RUN = KeyValueCache.reorder, Seq2SeqModel._run
+_REORDER, _RUN = Bucket.reorder, Seq2SeqModel._run
 
 
-def _reorder_by_copying(cache: KeyValueCache, parents: Tensor) -> None:
+def _reorder_by_copying(cache: Bucket, parents: Tensor) -> None:
     """What it would cost to move the target's keys and values as well; they end where they were."""
     _REORDER(cache, parents)
     start, end = cache.columns.source_size, cache.columns.next

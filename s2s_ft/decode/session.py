@@ -101,9 +101,9 @@ class ModelStepper:
         """Examples in these rows are decided."""
         self._cache.vacate(rows)
 
-    def keep(self, order: Sequence[int]) -> None:
-        """Only some rows stay."""
-        self._cache.keep(order)
+    def keep(self, rows: Sequence[int]) -> list[int]:
+        """Only these rows stay; returns their new order."""
+        return self._cache.keep(rows)
 
 
 def generate(  # noqa: PLR0913 (what to decode, how, and how much at once)

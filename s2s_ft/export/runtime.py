@@ -206,13 +206,14 @@ class OnnxStepper:
     def vacate(self, rows: Sequence[int]) -> None:
         """Examples in these rows are decided; they leave in `keep`."""
 
-    def keep(self, order: Sequence[int]) -> None:
-        """Only some rows stay."""
-        index = np.array(order)
+    def keep(self, rows: Sequence[int]) -> list[int]:
+        """Only these rows stay, in their order."""
+        index = np.array(rows, dtype=np.int64)
         self._source = {name: array[index] for name, array in self._source.items()}
         self._target = [array[index] for array in self._target]
         if self._parents is not None:
             self._parents = self._parents[index]
+        return list(rows)
 
     def _ask(self, question: Tensor) -> Tensor:
         """One step of the graph; what it keeps is handed to the next."""

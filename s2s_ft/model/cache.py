@@ -1,34 +1,48 @@
-"""The key/value cache of decoding: per layer one buffer of keys and one of values.
+"""The key/value cache of decoding: the examples of a running batch, in buckets.
 
-The columns of an example's buffer are its source, then target columns, one a step and beam:
+    rows of the batch     0 1 2 3 4 | 5 6 7 8 9 10 | 11 12 13
+    buckets               long      | shorter      | came later
 
-    columns     . . x1 x2 x3 | y1 of beams 0 1 2 | y2 of beams 0 1 2 | [M] of beams 0 1 2 | . . .
-                sources end  |                                       | written, not kept  | free
-                side by side |
+Notable: examples that lie side by side share their columns, so each has as many as the longest
+source and the oldest target among them need, and a step reads them all: for a few rows a step, that
+is what attention costs. A bucket has columns of its own, and costs some calls a layer; one is begun
+only where it saves more. On a GPU, where a call costs more than columns, and where shapes shall
+stay the same, there is one bucket.
 
-Notable: the queries of all beams of an example meet its source and the targets of all its beams in
-one product; `columns.py` says who may look at what. Keys and values stay where they are, whichever
-beams go on from which. All columns take part in a product, so that nothing is copied to make an
-operand whole.
-
-One step of the masked style feeds two rows a beam, `[previous token, MASK]`, all tokens first, then
-all masks. Both are written; the next step overwrites the masks. The causal method feeds one row a
-beam and keeps it.
-
-Letters: B examples, N examples that enter together, W beams an example, Q rows a beam feeds, K
-columns in all, G key/value heads, D head size.
+Letters: B examples of the batch, N that enter together, W beams an example.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
 
+from s2s_ft.model.bucket import Bucket
 from s2s_ft.model.columns import CacheShape as CacheShape
-from s2s_ft.model.columns import Columns, Renewal
-from s2s_ft.transfer import sent
+
+WORTH_SAVING = 1_000
+"""Columns, of all rows together, that a new bucket must save on a CPU: reading so many takes about
+as long as the calls that it costs."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Newcomers that share a bucket.
+
+    Attributes:
+        bucket: Theirs.
+        rows: Rows of the bucket that they have.
+        examples: Which of the newcomers they are.
+    """
+
+    bucket: Bucket
+    rows: list[int]
+    examples: list[int]
 
 
 class KeyValueCache:
@@ -36,7 +50,6 @@ class KeyValueCache:
 
     Attributes:
         shape: Beams, rows, steps.
-        columns: Which columns hold what.
         device: Where everything lies.
         dtype: What keys and values are kept in, and attention computes in; None = what they come
             in.
@@ -51,68 +64,81 @@ class KeyValueCache:
     ) -> None:
         """An empty cache for an encoder of `num_layers` layers."""
         self.shape = shape
-        self.dtype = dtype
-        self.columns = Columns(shape, device)
         self.device = device
-        self._keys: list[Tensor | None] = [None] * num_layers  # [rows, G, K, D] each
-        self._values: list[Tensor | None] = [None] * num_layers
+        self.dtype = dtype
+        self._num_layers = num_layers
+        is_divided = device.type == "cpu" and not shape.fixed
+        self._worth_saving = WORTH_SAVING if is_divided else math.inf
+        self._buckets = [self._new_bucket()]
 
     @property
     def num_examples(self) -> int:
         """B, rows of the batch, vacant ones among them."""
-        return self.columns.num_examples
+        return sum(bucket.num_examples for bucket in self._buckets)
 
     def holds(self, layer: int) -> bool:
         """Whether a layer's keys and values have been written."""
-        return self._keys[layer] is not None
+        return any(bucket.holds(layer) for bucket in self._buckets)
+
+    def buckets(self) -> Iterator[tuple[Bucket, slice]]:
+        """Each bucket, and which rows of the batch are its rows."""
+        start = 0
+        for bucket in self._buckets:
+            stop = start + bucket.num_examples
+            yield bucket, slice(start, stop)
+            start = stop
 
     # -- examples that come and go -----------------------------------------------------------------
 
-    def place(self, rows: Sequence[int], lengths: Sequence[int], *, num_kept: int) -> None:
-        """Take examples in; their keys and values are written by `write_source`.
+    def place(self, rows: Sequence[int], lengths: Sequence[int], *, num_kept: int) -> list[Entry]:
+        """Take examples in; `Bucket.write_source` writes their keys and values.
 
         Args:
-            rows: N rows of the batch that they take: vacant ones, or new ones at the end.
+            rows: N rows of the batch that they take: vacant ones, or new ones at the end. Of new
+                ones buckets are made well only where the longest sources come first.
             lengths: True source tokens of each.
             num_kept: Rows of their first question that are kept: 1 for the causal method, else 0.
+
+        Returns:
+            Who went where.
         """
-        columns, longest = self.columns, max(lengths)
-        size = max(self.num_examples, max(rows) + 1)
-        if not any(columns.lengths):
-            if columns.start_over(size, longest):
-                self._keys = [None] * len(self._keys)
-                self._values = [None] * len(self._values)
-        elif longest > columns.source_size or size > columns.capacity:
-            self._renew(size, longest)
-        if num_kept and columns.next == columns.source_size:
-            columns.skip(1)
-        columns.lengths += [0] * (size - self.num_examples)
-        for row, length in zip(rows, lengths, strict=True):
-            columns.lengths[row] = length
-        both = sent(torch.tensor([[*rows], [*lengths]]), self.device)
-        columns.fill(both[0], both[1], num_kept)
+        size = self.num_examples
+        new = sorted((each for each, row in enumerate(rows) if row >= size), key=rows.__getitem__)
+        entries = [Entry(bucket, *_within(rows, span)) for bucket, span in self.buckets()]
+        for bucket, examples in self._shares(new, [lengths[each] for each in new]):
+            first = bucket.num_examples
+            rows_there = [*range(first, first + len(examples))]
+            if bucket is entries[-1].bucket:
+                joined = entries.pop()
+                rows_there, examples = joined.rows + rows_there, joined.examples + examples
+            entries.append(Entry(bucket, rows_there, examples))
+        entries = [entry for entry in entries if entry.rows]
+        for entry in entries:
+            of_entry = [lengths[each] for each in entry.examples]
+            entry.bucket.place(entry.rows, of_entry, num_kept=num_kept)
+        return entries
 
     def vacate(self, rows: Sequence[int]) -> None:
         """Examples have been decided: their rows stay in the batch, and nobody needs them."""
-        for row in rows:
-            self.columns.lengths[row] = 0
+        for bucket, span in self.buckets():
+            bucket.vacate(_within(rows, span)[0])
 
-    def keep(self, order: Sequence[int]) -> None:
+    def keep(self, rows: Sequence[int]) -> list[int]:
         """Let the other examples leave.
 
         Args:
-            order: Row i is from now on what row `order[i]` was. Rows move from behind into gaps;
-                one that stays where it is costs nothing.
+            rows: Those that stay.
+
+        Returns:
+            Their new order: row i is from now on what row `order[i]` was.
         """
-        moved = [(old, new) for new, old in enumerate(order) if old != new]
-        assert all(old >= len(order) for old, _ in moved), "rows move from behind into gaps"
-        if moved:
-            old, new = (torch.tensor(each, device=self.device) for each in zip(*moved, strict=True))
-            for buffer in (*self._keys, *self._values):
-                if buffer is not None:
-                    self._move(buffer, moved, old, new)
-            self.columns.move(old, new)
-        self.columns.lengths = [self.columns.lengths[row] for row in order]
+        order = []
+        for bucket, span in self.buckets():
+            kept = _filled(_within(rows, span)[0])
+            order += [span.start + row for row in kept]
+            bucket.keep(kept)
+        self._buckets = [each for each in self._buckets if each.num_examples] or self._buckets[:1]
+        return order
 
     def reorder(self, parents: Tensor) -> None:
         """Beams go on from others.
@@ -120,104 +146,66 @@ class KeyValueCache:
         Args:
             parents: [B, W] int64 index of the beam that each new beam goes on from.
         """
-        self.columns.reorder(parents)
-
-    def _move(
-        self, buffer: Tensor, moved: Sequence[tuple[int, int]], old: Tensor, new: Tensor
-    ) -> None:
-        """Move rows of a buffer: on a CPU each as a whole, which is one piece of memory."""
-        if buffer.device.type == "cpu":
-            for source, target in moved:
-                buffer[target].copy_(buffer[source])
-        else:
-            filled = buffer[:, :, : self.columns.next]
-            filled[new] = filled[old]
-
-    # -- reading and writing -----------------------------------------------------------------------
-
-    def write_source(
-        self, layer: int, rows: Tensor | slice, key: Tensor, value: Tensor, *, num_kept: int
-    ) -> None:
-        """Keep the sources of examples that enter, and the first question where it is kept.
-
-        Args:
-            layer: Index of the layer.
-            rows: Index of N rows that `place` was told, see `index_of`.
-            key: [N, G, s + 1, D]; sources end in column s - 1, the question is column s.
-            value: [N, G, s + 1, D].
-            num_kept: As given to `place`.
-        """
-        end, size = self.columns.source_size, key.shape[2] - 1
-        for buffers, new, flipped in ((self._keys, key, True), (self._values, value, False)):
-            buffer = buffers[layer]
-            if buffer is None:
-                buffer = self._empty_buffer(new, flipped=flipped)
-                buffers[layer] = buffer
-            buffer[rows, :, end - size : end] = new[:, :, :size]
-            if num_kept:
-                buffer[rows, :, self.columns.next - 1] = new[:, :, size]
-
-    def write(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Write the new rows of every beam behind the kept ones, without keeping them yet.
-
-        Args:
-            layer: Index of the layer.
-            key: [B, G, Q * W, D], all beams' first rows before their second ones.
-            value: [B, G, Q * W, D].
-
-        Returns:
-            The keys and values of all columns, [B, G, K, D] each.
-        """
-        keys, values = self._keys[layer], self._values[layer]
-        assert keys is not None, "the source is encoded first"
-        assert values is not None
-        keys, values = keys[: self.num_examples], values[: self.num_examples]
-        if self.shape.fixed:
-            keys.index_copy_(2, self.columns.written, key)
-            values.index_copy_(2, self.columns.written, value)
-        else:
-            start = self.columns.next
-            keys[:, :, start : start + key.shape[2]] = key
-            values[:, :, start : start + value.shape[2]] = value
-        return keys, values
+        for bucket, span in self.buckets():
+            bucket.reorder(parents[span])
 
     def advance(self, num_kept: int) -> None:
         """Keep the first `num_kept` rows of each beam that the last step wrote."""
-        self.columns.advance(num_kept)
-        if self.columns.is_full:
-            self._renew(self.columns.capacity, 0)
+        for bucket in self._buckets:
+            bucket.advance(num_kept)
 
-    def index_of(self, rows: Sequence[int]) -> Tensor | slice:
-        """Rows of the batch as what indexes a buffer fastest."""
-        if list(rows) == list(range(rows[0], rows[0] + len(rows))):
-            return slice(rows[0], rows[0] + len(rows))
-        return sent(torch.tensor(rows), self.device)
+    # -- buckets -----------------------------------------------------------------------------------
 
-    # -- room --------------------------------------------------------------------------------------
+    def _shares(
+        self, examples: list[int], lengths: Sequence[int]
+    ) -> Iterator[tuple[Bucket, list[int]]]:
+        """Divide newcomers behind all others, of these lengths: the last bucket, new ones."""
+        start = 0
+        for size in _divided(lengths, self._worth_saving):
+            part = slice(start, start + size)
+            if start or _lost(self._buckets[-1], lengths[part]) > self._worth_saving:
+                self._buckets.append(self._new_bucket())
+            yield self._buckets[-1], examples[part]
+            start += size
 
-    def _empty_buffer(self, like: Tensor, *, flipped: bool) -> Tensor:
-        """[rows, G, K, D] zeros for keys or values like these; on a CPU float32 keys lie in memory
-        as the products want them, [rows, G, D, K].
-        """
-        rows, groups, width = self.columns.capacity, like.shape[1], self.columns.width
-        if flipped and like.device.type == "cpu" and like.dtype == torch.float32:
-            return like.new_zeros(rows, groups, like.shape[3], width).transpose(2, 3)
-        return like.new_zeros(rows, groups, width, like.shape[3])
-
-    def _renew(self, capacity: int, longest: int) -> None:
-        """Lay the buffers out anew (see `Columns.renew`)."""
-        renewal = self.columns.renew(capacity, longest)
-        for buffers, flipped in ((self._keys, True), (self._values, False)):
-            for layer, old in enumerate(buffers):
-                if old is not None:
-                    new = self._empty_buffer(old, flipped=flipped)
-                    _copy(old, new, renewal)
-                    buffers[layer] = new
+    def _new_bucket(self) -> Bucket:
+        return Bucket(self._num_layers, self.shape, self.device, self.dtype)
 
 
-def _copy(old: Tensor, new: Tensor, renewal: Renewal) -> None:
-    """What stays of a buffer [rows, G, K, D], in its new columns."""
-    examples, groups, size = len(renewal.target_from), old.shape[1], old.shape[3]
-    new[:examples, :, renewal.source_to] = old[:examples, :, renewal.source_from]
-    index = renewal.target_from[:, None, :, None].expand(-1, groups, -1, size)
-    new[:examples, :, renewal.target_to] = old[:examples].gather(2, index)
+def _within(rows: Sequence[int], span: slice) -> tuple[list[int], list[int]]:
+    """Those rows of the batch that are in a bucket, counted in it; and their places in `rows`."""
+    places = [place for place, row in enumerate(rows) if span.start <= row < span.stop]
+    return [rows[place] - span.start for place in places], places
+
+
+def _filled(rows: Sequence[int]) -> list[int]:
+    """Rows side by side from the first on: those from behind fill the gaps."""
+    count, behind = len(rows), [row for row in rows if row >= len(rows)]
+    kept = set(rows)
+    return [row if row in kept else behind.pop() for row in range(count)]
+
+
+def _divided(lengths: Sequence[int], worth_saving: float) -> list[int]:
+    """How many of the newcomers, in their order, each bucket has: divided where that saves most
+    columns, as long as it saves more than `worth_saving`.
+    """
+    longest_behind = [*accumulate(reversed(lengths), max)][::-1]
+    saved = [
+        (len(lengths) - place) * (longest_behind[0] - length)
+        for place, length in enumerate(longest_behind)
+    ]
+    best = max(range(len(saved)), key=saved.__getitem__, default=0)
+    if not saved or saved[best] <= worth_saving:
+        return [len(lengths)]
+    return _divided(lengths[:best], worth_saving) + _divided(lengths[best:], worth_saving)
+
+
+def _lost(bucket: Bucket, lengths: Sequence[int]) -> int:
+    """Columns that sources of these lengths and those in a bucket have for nothing if they join."""
+    columns = bucket.columns
+    num_live = sum(length > 0 for length in columns.lengths)
+    if not num_live or not lengths:
+        return 0
+    longest, targets = max(lengths), columns.next - columns.source_size
+    size = max(longest, columns.source_size)
+    return len(lengths) * (size + targets - longest) + num_live * (size - columns.source_size)

@@ -1,27 +1,25 @@
 """Which columns of the key/value cache hold what, who may look at them, and when they are laid out
-anew. What lies in the columns is the business of `cache.py`, whose picture this file shares.
+anew. What lies in the columns is the business of `bucket.py`, whose picture this file shares.
 
-Notable: target columns are only ever appended, and all examples write the same ones at the same
-time, whenever they came. What belongs to a beam's own history is a matter of who may look, so when
-beams go on from others, only their rows of this table move. Products take all columns, free ones
-masked, so their shapes stay the same for `_STEPS` steps. Then the layout is renewed: columns that
-no beam looks at any more are dropped, and there is room for as many steps again.
+Notable: target columns are only ever appended, and all examples of a bucket write the same ones at
+the same time, whenever they came. What belongs to a beam's own history is a matter of who may look,
+so when beams go on from others, only their rows of this table move. Products take all columns, free
+ones masked, so their shapes stay the same for a while. Then the layout is renewed: columns that no
+beam looks at any more are dropped, and there is room for more steps.
 
-Letters: B examples, N examples that enter together, W beams an example, Q rows a beam feeds, S
+Letters: B examples of a bucket, N that enter together, W beams an example, Q rows a beam feeds, S
 columns for sources, K columns in all, n live target columns.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from s2s_ft.model.pattern import MASKED
-
-_STEPS = 16
-"""Steps between renewals: more means more masked columns in every product, fewer more copying."""
 
 _ALIGNMENT = 32
 """K is a multiple of this, as kernels like it."""
@@ -58,7 +56,8 @@ class CacheShape:
 
     def width(self, used: int) -> int:
         """K, so that there is room behind `used` columns."""
-        steps = self.num_steps + 2 if self.fixed else min(_STEPS, self.num_steps)
+        steps = self.num_steps
+        steps = steps + 2 if self.fixed else min(steps, _steps_between(used, self.num_beams))
         wanted = used + 1 + (steps + self.num_rows) * self.num_beams
         return -(-wanted // _ALIGNMENT) * _ALIGNMENT
 
@@ -88,7 +87,7 @@ class Columns:
         source_size: S.
         next: The column that the next step writes first.
         written: [Q * W] int64 the columns that the next step writes.
-        lengths: True source tokens of each row of the batch; 0 = the row is vacant.
+        lengths: True source tokens of each row of the bucket; 0 = the row is vacant.
     """
 
     def __init__(self, shape: CacheShape, device: torch.device) -> None:
@@ -108,7 +107,7 @@ class Columns:
 
     @property
     def num_examples(self) -> int:
-        """B, rows of the batch, vacant ones among them."""
+        """B, rows of the bucket, vacant ones among them."""
         return len(self.lengths)
 
     @property
@@ -254,6 +253,14 @@ class Columns:
         count = int(live.sum(dim=1).max())
         order = live.int().argsort(dim=1, descending=True, stable=True)
         return order[:, :count] + self.source_size
+
+
+def _steps_between(used: int, num_beams: int) -> int:
+    """Steps from one renewal to the next: more means more free columns in every product, fewer more
+    copying. Half of n steps' columns are free on average, and a renewal costs about as much as
+    reading 3/2 of the used ones, so the sum is least where n * n is 3 * used / beams.
+    """
+    return max(4, math.isqrt(3 * used // num_beams))
 
 
 def _pattern_of_new_columns(shape: CacheShape, device: torch.device) -> Tensor:

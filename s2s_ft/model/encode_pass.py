@@ -1,7 +1,8 @@
 """The attention plan that takes sources in, each with the first question behind it.
 
-The encoder sees true tokens alone, side by side in one row, longest example first. Attention puts
-them into rectangles, one for each few examples of like length, in which sources end side by side:
+The encoder sees true tokens alone, side by side in one row, in each bucket of the cache the longest
+example first. Attention puts them into rectangles, one for each few examples of like length, in
+which sources end side by side:
 
     given       . . . x1 x2 [M]            packed   y1 y2 y3 y4 y5 [M] x1 x2 [M]
                 y1 y2 y3 y4 y5 [M]
@@ -23,7 +24,8 @@ import torch
 from torch import Tensor
 
 from s2s_ft.model.attention import AttentionCall, AttentionPlan
-from s2s_ft.model.cache import KeyValueCache
+from s2s_ft.model.bucket import Bucket
+from s2s_ft.model.cache import Entry
 from s2s_ft.model.packing import PackedRows
 from s2s_ft.model.passes import grouped_attention
 from s2s_ft.model.pattern import distance_bias
@@ -49,8 +51,7 @@ class EncodePass(AttentionPlan):
 
     def __init__(
         self,
-        cache: KeyValueCache,
-        rows: Sequence[int],
+        entries: Sequence[Entry],
         lengths: Sequence[int],
         relative: RelativePositionBias | None,
         *,
@@ -60,21 +61,21 @@ class EncodePass(AttentionPlan):
         """Draw the pattern.
 
         Args:
-            cache: Where the examples have been placed.
-            rows: N rows of it, as `KeyValueCache.place` was told.
+            entries: Where the examples have been placed (see `KeyValueCache.place`).
             lengths: True source tokens of each; the longest has s.
             relative: UniLMv2's bias, or None.
             num_kept: Whether the question is kept (1) or not (0).
             left_to_right: Hide later source tokens.
         """
-        device, size = cache.device, max(lengths) + 1
-        self._cache = cache
+        bucket, size = entries[0].bucket, max(lengths) + 1
+        device = bucket.device
+        self._dtype = bucket.dtype
         self._relative = relative
         self._num_kept = num_kept
-        order = sorted(range(len(lengths)), key=lambda example: -lengths[example])
+        rows, order, parts = _arranged(entries, lengths)
         sizes = torch.tensor([lengths[example] + 1 for example in order])
         column = torch.arange(size)
-        is_true = column >= size - sizes[:, None]  # [N, s + 1], longest first
+        is_true = column >= size - sizes[:, None]  # [N, s + 1]
         example, place = is_true.nonzero(as_tuple=True)
         self.cells = sent(torch.tensor(order)[example] * size + place, device)
         self.positions = sent(place - (size - sizes)[example], device).unsqueeze(0)
@@ -85,13 +86,13 @@ class EncodePass(AttentionPlan):
         self.read_rows = sent(last, device)
         self._rectangles = [
             _Rectangle(
-                cache.index_of([rows[each] for each in order[part]]),
+                bucket,
+                bucket.index_of(rows[part]),
                 sizes[part],
                 slice(int(ends[part.start - 1]) if part.start else 0, int(ends[part.stop - 1])),
-                device,
                 left_to_right=left_to_right,
             )
-            for part in _parts([lengths[each] + 1 for each in order], device)
+            for bucket, part in parts
         ]
 
     def attend(
@@ -111,12 +112,12 @@ class EncodePass(AttentionPlan):
             the questions are read, all other rows are of no meaning.
         """
         given, heads = query.dtype, query.shape[1]
-        dtype = self._cache.dtype or given
+        dtype = self._dtype or given
         query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
         result = torch.empty_like(query.transpose(1, 2), memory_format=torch.contiguous_format)
         for each in self._rectangles:
             keys, values = each.spread(key), each.spread(value)
-            self._cache.write_source(layer, each.rows, keys, values, num_kept=self._num_kept)
+            each.bucket.write_source(layer, each.rows, keys, values, num_kept=self._num_kept)
             bias = each.bias(self._relative, call.window, dtype)
             if layer == self.narrowed_layer:
                 asked = query[0][:, each.last].transpose(0, 1).unsqueeze(2)  # [n, H, 1, D]
@@ -133,7 +134,8 @@ class _Rectangle:
     """A few examples of like length.
 
     Attributes:
-        rows: Index of their rows in the cache.
+        bucket: Theirs.
+        rows: Index of their rows in it.
         tokens: Where their tokens are in the packed row.
         last: [n] int64 where their questions are.
         packing: Between its part of the packed row and the rectangle.
@@ -141,23 +143,23 @@ class _Rectangle:
 
     def __init__(
         self,
+        bucket: Bucket,
         rows: Tensor | slice,
         sizes: Tensor,
         tokens: slice,
-        device: torch.device,
         *,
         left_to_right: bool,
     ) -> None:
         """Draw the pattern.
 
         Args:
-            rows: Index of n rows of the cache.
+            bucket: Where their keys and values go.
+            rows: Index of n rows of it.
             sizes: [n] int64, on the CPU, true tokens of each, question included, longest first.
             tokens: Where they are in the packed row.
-            device: Where they are needed.
             left_to_right: Hide later source tokens.
         """
-        length = int(sizes[0])
+        length, device = int(sizes[0]), bucket.device
         column = torch.arange(length)
         is_true = column >= length - sizes[:, None]  # [n, L]
         seen = (is_true & (column < length - 1))[:, None, :]
@@ -168,6 +170,7 @@ class _Rectangle:
         positions = (column - (length - sizes[:, None])).clamp(min=0)
         self._positions = sent(positions, device)
         self._biases: dict[tuple[int | None, torch.dtype], Tensor] = {}
+        self.bucket = bucket
         self.rows = rows
         self.tokens = tokens
         self.last = sent(tokens.start - 1 + sizes.cumsum(0), device)
@@ -190,6 +193,30 @@ class _Rectangle:
                 self._allowed, self._positions, self._positions, relative, window
             ).to(dtype)
         return self._biases[kind]
+
+
+def _arranged(
+    entries: Sequence[Entry], lengths: Sequence[int]
+) -> tuple[list[int], list[int], list[tuple[Bucket, slice]]]:
+    """Bucket after bucket, in each the longest example first.
+
+    Returns:
+        The bucket's row of each example; which one it is; which of them share a rectangle.
+    """
+    rows: list[int] = []
+    order: list[int] = []
+    parts = []
+    for entry in entries:
+        both = sorted(
+            zip(entry.rows, entry.examples, strict=True), key=lambda pair: -lengths[pair[1]]
+        )
+        start = len(order)
+        rows += [row for row, _ in both]
+        order += [example for _, example in both]
+        sizes = [lengths[example] + 1 for _, example in both]
+        for part in _parts(sizes, entry.bucket.device):
+            parts.append((entry.bucket, slice(start + part.start, start + part.stop)))
+    return rows, order, parts
 
 
 def _parts(sizes: Sequence[int], device: torch.device) -> Iterator[slice]:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from s2s_ft.model.attention import AttentionCall, AttentionPlan
+from s2s_ft.model.bucket import Bucket
 from s2s_ft.model.cache import KeyValueCache
 from s2s_ft.model.pattern import distance_bias
 from s2s_ft.model.positions import RelativePositionBias
@@ -26,11 +27,9 @@ class StepPass(AttentionPlan):
 
     def __init__(self, cache: KeyValueCache, relative: RelativePositionBias | None) -> None:
         """Take the filled cache."""
-        self._cache = cache
-        self._relative = relative
-        self._seen = cache.columns.seen()
-        self.positions = cache.columns.positions()
-        self._biases: dict[tuple[int | None, torch.dtype], Tensor] = {}
+        self._parts = [(_Part(bucket, relative), span) for bucket, span in cache.buckets()]
+        each = [part.positions for part, _ in self._parts]
+        self.positions = each[0] if len(each) == 1 else torch.cat(each)
         examples, rows = self.positions.shape
         beams = cache.shape.num_beams
         last = torch.arange(rows - beams, rows, device=cache.device)
@@ -40,7 +39,8 @@ class StepPass(AttentionPlan):
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, call: AttentionCall
     ) -> Tensor:
-        """All beams of an example over its source and all its beams' targets, in one product.
+        """All beams of an example over its source and all its beams' targets, in one product a
+        bucket.
 
         Args:
             layer: Index of the layer.
@@ -50,16 +50,53 @@ class StepPass(AttentionPlan):
             call: Scaling and window.
 
         Returns:
-            [B, H, Q * W, D].
+            [B, H, Q * W, D]; of a layer of which only the last rows are read, all others are of no
+            meaning.
         """
-        given, dtype = query.dtype, self._cache.dtype or query.dtype
+        last_only = layer == self.narrowed_layer
+        if len(self._parts) == 1:
+            return self._parts[0][0].attend(layer, query, key, value, call, last_only=last_only)
+        result = torch.empty_like(query)
+        for part, span in self._parts:
+            result[span] = part.attend(
+                layer, query[span], key[span], value[span], call, last_only=last_only
+            )
+        return result
+
+
+class _Part:
+    """A step of the examples of one bucket.
+
+    Attributes:
+        positions: [B, Q * W] int64.
+    """
+
+    def __init__(self, bucket: Bucket, relative: RelativePositionBias | None) -> None:
+        self._bucket = bucket
+        self._relative = relative
+        self._seen = bucket.columns.seen()
+        self.positions = bucket.columns.positions()
+        self._biases: dict[tuple[int | None, torch.dtype], Tensor] = {}
+
+    def attend(
+        self,
+        layer: int,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        call: AttentionCall,
+        *,
+        last_only: bool,
+    ) -> Tensor:
+        """See `StepPass.attend`."""
+        given, dtype = query.dtype, self._bucket.dtype or query.dtype
         query = query.to(dtype)
-        keys, values = self._cache.write(layer, key, value)
+        keys, values = self._bucket.write(layer, key, value)
         bias = self._bias(call.window, dtype)
-        if layer != self.narrowed_layer:
+        if not last_only:
             return grouped_attention(query, keys, values, bias, call.scaling).to(given)
         result = torch.empty_like(query, dtype=given)
-        beams = self._cache.shape.num_beams
+        beams = self._bucket.shape.num_beams
         result[:, :, -beams:] = grouped_attention(
             query[:, :, -beams:], keys, values, bias[:, :, -beams:], call.scaling
         )
@@ -74,7 +111,7 @@ class StepPass(AttentionPlan):
                 bias = distance_bias(
                     self._seen == 0.0,
                     self.positions,
-                    self._cache.columns.column_positions(),
+                    self._bucket.columns.column_positions(),
                     self._relative,
                     window,
                 )

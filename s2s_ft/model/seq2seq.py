@@ -163,10 +163,8 @@ class Seq2SeqModel(nn.Module):
         """
         if rows is None:
             rows = range(cache.num_examples, cache.num_examples + len(lengths))
-        cache.place(rows, lengths, num_kept=1 - num_unkept)
         plan = EncodePass(
-            cache,
-            rows,
+            cache.place(rows, lengths, num_kept=1 - num_unkept),
             lengths,
             self.relative_position_bias,
             num_kept=1 - num_unkept,

@@ -139,6 +139,10 @@ class RunningBatch:
     def _enter(self, group: Sequence[Request]) -> None:
         """A group is encoded, and its first tokens are chosen."""
         device, settings = self._stepper.device, self._plan.settings
+        if self._plan.shrink_share == 0:  # newcomers find no gaps, so they stay together
+            self._shrink()
+        # Examples of like length side by side are what the model's cache likes.
+        group = sorted(group, key=lambda request: -len(request.source))
         rows = self._places(len(group))
         # All examples take step after step together: the newcomers' first token lies one step back.
         self._step = max(self._step, 1)
@@ -247,17 +251,12 @@ class RunningBatch:
         return [(example.request, result) for example, result in zip(decided, results, strict=True)]
 
     def _shrink(self) -> None:
-        """Fill vacant rows from the end, if there are enough of them."""
-        live, size = len(self._live()), len(self._rows)
-        if live == size or size - live < self._plan.shrink_share * size:
+        """Let vacant rows go, if there are enough of them."""
+        live, size = self._live(), len(self._rows)
+        if len(live) == size or size - len(live) < self._plan.shrink_share * size:
             return
-        behind = [row for row in range(live, size) if self._rows[row] is not None]
-        order = list(range(live))
-        for row in range(live):
-            if self._rows[row] is None:
-                order[row] = behind.pop()
-        self._stepper.keep(order)
-        index = torch.tensor(order, device=self._stepper.device)
+        order = self._stepper.keep([row for row, each in enumerate(self._rows) if each is not None])
+        index = torch.tensor(order, dtype=torch.long, device=self._stepper.device)
         assert self._beams is not None
         self._beams = self._beams.kept(index)
         self._record.keep(index)

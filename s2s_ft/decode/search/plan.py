@@ -45,8 +45,12 @@ class Stepper(Protocol):
         """Examples in these rows are decided; the rows stay in the batch for now."""
         ...
 
-    def keep(self, order: Sequence[int]) -> None:
-        """Row i of the batch is from now on what row `order[i]` was; the others leave."""
+    def keep(self, rows: Sequence[int]) -> list[int]:
+        """Only these rows of the batch stay, in an order that suits the model.
+
+        Returns:
+            The order: row i is from now on what row `order[i]` was.
+        """
         ...
 
 

@@ -57,8 +57,10 @@ class Chain:
     def vacate(self, rows: Sequence[int]) -> None:
         """Nor does a row."""
 
-    def keep(self, order: Sequence[int]) -> None:
+    def keep(self, rows: Sequence[int]) -> list[int]:
+        order = [*reversed(rows)]
         self.rows = [self.rows[row] for row in order]
+        return order
 
 
 def random_tables(examples: int, vocabulary: int, seed: int, spread: float = 1.5) -> Tensor:

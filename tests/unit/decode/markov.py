@@ -50,8 +50,10 @@ class Markov:
     def vacate(self, rows: Sequence[int]) -> None:
         pass
 
-    def keep(self, order: Sequence[int]) -> None:
+    def keep(self, rows: Sequence[int]) -> list[int]:
+        order = [*reversed(rows)]
         self.rows = [self.rows[row] for row in order]
+        return order
 
 
 def random_tables(examples: int, vocabulary: int, seed: int) -> Tensor:

@@ -22,7 +22,7 @@ from s2s_ft.decode.search.requests import Budget, MemoryTooSmall, NonFiniteScore
 from s2s_ft.decode.search.settings import SearchSettings
 from s2s_ft.decode.session import generate, generate_batch
 from s2s_ft.methods import METHODS, Method, PseudoMask
-from s2s_ft.model import columns, encode_pass
+from s2s_ft.model import cache, columns, encode_pass
 from s2s_ft.model.int8 import quantize_linear_layers
 from s2s_ft.model.pretrained import load_finetuned
 from s2s_ft.model.seq2seq import Seq2SeqModel
@@ -79,7 +79,8 @@ def test_batch_order_and_joining_make_no_difference(
     method_class: type[Method],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(columns, "_STEPS", 3)  # the cache is laid out anew now and then
+    monkeypatch.setattr(columns, "_steps_between", lambda *_: 3)  # laid out anew now and then
+    monkeypatch.setattr(cache, "WORTH_SAVING", 0)  # each length has a bucket of its own
     monkeypatch.setattr(encode_pass, "WORTH_SAVING", 0)  # sources are taken in several rectangles
     model = load_finetuned(str(tiny_checkpoint(family)))
     method = method_class(SPECIAL, 20, 8)
@@ -128,9 +129,11 @@ def test_where_memory_runs_out_the_rest_is_searched_in_smaller_batches(
     monkeypatch.setattr(
         session.ModelStepper, "admit", lambda *_: (_ for _ in ()).throw(MemoryError())
     )
-    with pytest.raises(MemoryTooSmall, match="input row 1: memory does not hold it") as caught:
+    longest = max(range(8), key=lambda row: len(rows[row]))
+    told_row = f"input row {longest + 1}: memory does not hold it"
+    with pytest.raises(MemoryTooSmall, match=told_row) as caught:
         decoded(model, method, rows, Budget(8))
-    assert caught.value.request.key == 0
+    assert caught.value.request.key == longest
 
 
 @pytest.mark.parametrize("row", range(5))

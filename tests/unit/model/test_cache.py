@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from s2s_ft.model import columns, encode_pass
+from s2s_ft.model import cache, columns, encode_pass
 from s2s_ft.model.attention import AttentionCall
 from s2s_ft.model.cache import CacheShape, KeyValueCache
 from s2s_ft.model.encode_pass import EncodePass
@@ -57,8 +57,8 @@ class Both:
 
     def admit(self, rows: list[int], lengths: list[int]) -> None:
         kept = 1 if self.num_rows == 1 else 0
-        self.cache.place(rows, lengths, num_kept=kept)
-        plan = EncodePass(self.cache, rows, lengths, None, num_kept=kept, left_to_right=False)
+        entries = self.cache.place(rows, lengths, num_kept=kept)
+        plan = EncodePass(entries, lengths, None, num_kept=kept, left_to_right=False)
         tokens = sum(lengths) + len(lengths)
         key, value = (self.random(1, GROUPS, tokens, SIZE) for _ in range(2))
         query = self.random(1, HEADS, tokens, SIZE)
@@ -121,11 +121,16 @@ class Both:
         for row in rows:
             self.rows[row] = None
 
-    def keep(self, order: list[int]) -> None:
-        self.cache.keep(order)
+    def keep(self, rows: list[int]) -> None:
+        order = self.cache.keep(rows)
+        assert sorted(order) == rows
         self.rows = [self.rows[row] for row in order]
 
+    def bucket_sizes(self) -> list[int]:
+        return [bucket.num_examples for bucket, _ in self.cache.buckets()]
 
+
+@pytest.mark.parametrize("divided", [True, False], ids=["buckets", "one bucket"])
 @pytest.mark.parametrize("worth_saving", [0, 10_000], ids=["rectangles", "one rectangle"])
 @pytest.mark.parametrize("fixed", [False, True])
 @pytest.mark.parametrize("window", [None, 5])
@@ -135,21 +140,26 @@ def test_cache_equals_beams_with_histories_of_their_own(
     window: int | None,
     fixed: bool,
     worth_saving: int,
+    divided: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(columns, "_STEPS", 3)
+    monkeypatch.setattr(columns, "_steps_between", lambda used, num_beams: 3)
+    monkeypatch.setattr(cache, "WORTH_SAVING", 0 if divided else 10_000)
     monkeypatch.setattr(encode_pass, "WORTH_SAVING", worth_saving)
     both = Both(num_rows, window, fixed=fixed)
-    both.admit([0, 1, 2], [5, 9, 7])
+    several = divided and not fixed
+    both.admit([0, 1, 2], [9, 7, 5])
+    assert both.bucket_sizes() == ([1, 1, 1] if several else [3])
     for _ in range(4):
         both.step()
     both.vacate([1])
     both.step()
     both.admit([1, 3], [4, 6])  # a vacant row and a new one
+    assert both.bucket_sizes() == ([1, 1, 1, 1] if several else [4])
     for _ in range(3):
         both.step()
     both.vacate([0, 2])
-    both.keep([3, 1])
+    both.keep([1, 3])
     for _ in range(4):
         both.step()
     both.admit([2, 3], [13, 2])  # a longer source than any before
@@ -157,5 +167,56 @@ def test_cache_equals_beams_with_histories_of_their_own(
         both.step()
     both.vacate([0, 1, 2, 3])
     both.admit([0, 1], [6, 6])  # all are new
+    both.keep([0, 1])
     for _ in range(8):
         both.step()
+    both.vacate([0, 1])
+    both.keep([])
+    both.admit([0, 1, 2], [3, 3, 3])
+    assert both.bucket_sizes() == [3]
+    both.step()
+
+
+def test_rows_that_stay_fill_the_gaps_of_their_own_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "WORTH_SAVING", 30)
+    both = Both(1, None, fixed=False)
+    both.admit([*range(7)], [40, 39, 38, 9, 9, 8, 7])
+    assert both.bucket_sizes() == [3, 4]
+    both.step()
+    both.vacate([0, 3, 4])
+    assert both.cache.keep([1, 2, 5, 6]) == [2, 1, 6, 5]
+    both.rows = [both.rows[row] for row in (2, 1, 6, 5)]
+    assert both.bucket_sizes() == [2, 2]
+    both.step()
+
+
+def test_newcomers_join_the_last_bucket_where_that_costs_little(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cache, "WORTH_SAVING", 30)
+    both = Both(1, None, fixed=False)
+    both.admit([0, 1], [20, 20])
+    both.step()
+    both.admit([2], [18])  # has four columns too many
+    assert both.bucket_sizes() == [3]
+    both.admit([3, 4, 5], [12, 12, 12])
+    assert both.bucket_sizes() == [3, 3]
+    both.step()
+    both.admit([6], [30])  # would give three others eighteen too many each
+    assert both.bucket_sizes() == [3, 3, 1]
+    both.step()
+
+
+@pytest.mark.parametrize(
+    ("lengths", "sizes"),
+    [
+        ([], [0]),
+        ([100] * 50, [50]),
+        ([100] * 20 + [40] * 20, [20, 20]),
+        ([100] * 20 + [40], [21]),  # too little to save
+        ([40] * 20 + [100] * 20, [40]),  # not the longest first
+        ([200] * 20 + [100] * 20 + [20] * 20, [20, 20, 20]),
+    ],
+)
+def test_newcomers_are_divided_where_it_saves_enough(lengths: list[int], sizes: list[int]) -> None:
+    assert cache._divided(lengths, 1_000) == sizes

@@ -39,8 +39,8 @@ def test_no_example_is_left_out() -> None:
 def test_true_tokens_side_by_side_longest_first(lengths: list[int]) -> None:
     cache = KeyValueCache(1, CacheShape(num_beams=1, num_rows=1, num_steps=2), CPU)
     rows = list(range(len(lengths)))
-    cache.place(rows, lengths, num_kept=0)
-    plan = EncodePass(cache, rows, lengths, None, num_kept=0, left_to_right=False)
+    entries = cache.place(rows, lengths, num_kept=0)
+    plan = EncodePass(entries, lengths, None, num_kept=0, left_to_right=False)
     width = max(lengths) + 1
     order = sorted(rows, key=lambda row: -lengths[row])
     wanted = [(row, column) for row in order for column in range(width - lengths[row] - 1, width)]

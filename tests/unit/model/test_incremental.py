@@ -160,8 +160,8 @@ def test_source_rows_are_the_encoders_own(models: dict[str, Seq2SeqModel], famil
         encoder(ids)
         encoder.set_attn_implementation(own)
         cache = model.new_cache(CacheShape(num_beams=1, num_rows=1, num_steps=1))
-        cache.place([0, 1], [20, 20], num_kept=0)
-        plan = EncodePass(cache, [0, 1], [20, 20], None, num_kept=0, left_to_right=False)
+        entries = cache.place([0, 1], [20, 20], num_kept=0)
+        plan = EncodePass(entries, [20, 20], None, num_kept=0, left_to_right=False)
         plan.read_rows = None
         asked = torch.cat([ids, torch.full((2, 1), SPECIAL.mask)], dim=1).view(-1)[plan.cells]
         types = model._types(torch.zeros_like(plan.is_question))
