@@ -4,6 +4,7 @@ plain search in the manner of the original (`original_search.py`), and peers (`d
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from s2s_ft.decode.search.beam_search import SearchResult
 from s2s_ft.decode.search.requests import AnyRule, Budget, Progress, Request
 from s2s_ft.decode.session import generate
 from s2s_ft.layout import IntArray
+from s2s_ft.model import cache
 from s2s_ft.model.bucket import Bucket
 from s2s_ft.model.int8 import quantize_linear_layers
 from s2s_ft.model.memory import keep_freed_memory
@@ -85,6 +87,7 @@ class Techniques:
         dead_rows: Rows that nobody reads are left out of the last layer and the head.
         top_of_logits: No log-softmax over the vocabulary.
         packed: Weights in the order in which products read them.
+        buckets: Examples share columns of keys with those of like length and arrival alone.
     """
 
     stop_early: bool = True
@@ -93,6 +96,7 @@ class Techniques:
     dead_rows: bool = True
     top_of_logits: bool = True
     packed: bool = True
+    buckets: bool = True
 
 
 def ours(
@@ -151,19 +155,21 @@ def _without(techniques: Techniques) -> Iterator[None]:
             changed.enter_context(patch.object(Bucket, "reorder", _reorder_by_copying))
         if not techniques.dead_rows:
             changed.enter_context(patch.object(Seq2SeqModel, "_run", _run_all_rows))
+        if not techniques.buckets:
+            changed.enter_context(patch.object(cache, "WORTH_SAVING", math.inf))
         yield
 
 
 _REORDER, _RUN = Bucket.reorder, Seq2SeqModel._run
 
 
-def _reorder_by_copying(cache: Bucket, parents: Tensor) -> None:
+def _reorder_by_copying(bucket: Bucket, parents: Tensor) -> None:
     """What it would cost to move the target's keys and values as well; they end where they were."""
-    _REORDER(cache, parents)
-    start, end = cache.columns.source_size, cache.columns.next
-    for buffer in (*cache._keys, *cache._values):
+    _REORDER(bucket, parents)
+    start, end = bucket.columns.source_size, bucket.columns.next
+    for buffer in (*bucket._keys, *bucket._values):
         assert buffer is not None
-        filled = buffer[: cache.num_examples, :, start:end]
+        filled = buffer[: bucket.num_examples, :, start:end]
         filled.copy_(filled.index_select(2, torch.arange(end - start)))
 
 
@@ -232,7 +238,8 @@ def ladder(case: Case) -> Contestants:
         "+ no copies of beams (D6)": ["ancestry"],
         "+ dead rows left out (D7)": ["dead_rows"],
         "+ best of raw logits (D9)": ["top_of_logits"],
-        "+ weights in the products' order (D11) = ours fp32": ["packed"],
+        "+ weights in the products' order (D11)": ["packed"],
+        "+ buckets of like length (D2) = ours fp32": ["buckets"],
     }
     known = dict(nothing)
     for name, added in steps.items():

@@ -13,13 +13,18 @@ from s2s_ft.options.decode import DecodeRuntimeOptions
 from s2s_ft.options.search import SearchOptions
 from s2s_ft.text import TextCodec
 
-BATCH_SIZES = {"cpu": 32, "cuda": 128}
+BATCH_SIZES = {"cpu": 64, "cuda": 128}
 """Rows at a time where neither `--batch_size` nor `--max_tokens_per_batch` is given; what does not
 fit into memory is halved."""
 
-GREEDY_BATCH_SIZES = BATCH_SIZES | {"cpu": 64}
+GREEDY_BATCH_SIZES = BATCH_SIZES | {"cpu": 128}
 """The same for a single beam: with one row a step for each example, reading the weights would
 otherwise be most of a step on a CPU."""
+
+CPU_TOKENS = 32_768
+"""Most tokens (as `--max_tokens_per_batch` counts) of such a batch on a CPU, where the system kills
+what takes too much memory instead of refusing it: with BERT-base in float32 2.4 GB of keys and
+values."""
 
 UNLIMITED = 1024
 """Rows at a time where only `--max_tokens_per_batch` is given."""
@@ -59,10 +64,11 @@ def forced_words(search: SearchOptions, codec: TextCodec) -> Sequences:
 
 def budget_of(options: DecodeRuntimeOptions, device: torch.device, *, beam_size: int) -> Budget:
     """How much is searched at once."""
-    size, usual = options.batch_size, BATCH_SIZES if beam_size > 1 else GREEDY_BATCH_SIZES
-    if size is None:
-        size = usual[device.type] if options.max_tokens_per_batch is None else UNLIMITED
-    return Budget(size, options.max_tokens_per_batch, compile=options.torch_compile)
+    size, tokens = options.batch_size, options.max_tokens_per_batch
+    if size is None and tokens is None:
+        usual = BATCH_SIZES if beam_size > 1 else GREEDY_BATCH_SIZES
+        size, tokens = usual[device.type], CPU_TOKENS if device.type == "cpu" else None
+    return Budget(size or UNLIMITED, tokens, compile=options.torch_compile)
 
 
 def _ignored_ids(words: str | None, codec: TextCodec) -> tuple[int, ...]:

@@ -143,8 +143,9 @@ class DecodeRuntimeOptions:
     batch_size: int | None = field(
         default=None,
         metadata=flag(
-            "Most rows that are decoded at a time; 32 on a CPU (64 with one beam) and 128 on a GPU "
-            "unless given. Halved where memory does not hold them."
+            "Most rows that are decoded at a time; 64 on a CPU (128 with one beam, fewer where "
+            "sources are long) and 128 on a GPU unless given. Halved where memory does not hold "
+            "them."
         ),
     )
     max_tokens_per_batch: int | None = field(
