@@ -83,7 +83,7 @@ class Bucket:
                 self._keys = [None] * len(self._keys)
                 self._values = [None] * len(self._values)
         elif longest > columns.source_size or size > columns.capacity:
-            self._renew(size, longest)
+            self._renew(max(size, columns.capacity), longest)
         if num_kept and columns.next == columns.source_size:
             columns.skip(1)
         columns.lengths += [0] * (size - self.num_examples)
@@ -185,7 +185,9 @@ class Bucket:
         """Keep the first `num_kept` rows of each beam that the last step wrote."""
         self.columns.advance(num_kept)
         if self.columns.is_full:
-            self._renew(self.columns.capacity, 0)
+            capacity, count = self.columns.capacity, self.num_examples
+            is_roomy = 2 * count <= capacity and not self.shape.fixed
+            self._renew(count if is_roomy else capacity, 0)  # who is left needs no room for all
 
     def index_of(self, rows: Sequence[int]) -> Tensor | slice:
         """Rows of the bucket as what indexes a buffer fastest."""

@@ -212,7 +212,7 @@ class Columns:
         """Lay everything out anew, with room for steps to come, without what nobody looks at.
 
         Args:
-            capacity: Rows that there must be room for.
+            capacity: Rows that there shall be room for, at least those there are.
             longest: Source tokens that there must be room for, beside those of the examples.
         """
         old_size = self.source_size
@@ -226,7 +226,7 @@ class Columns:
             target_to=slice(size, size + target.shape[1]),
         )
         examples, filled = len(target), size + target.shape[1]
-        width, capacity = self.shape.width(filled), max(capacity, self.capacity)
+        width = self.shape.width(filled)
         index = target[:, None, None].expand(-1, *self._seen.shape[1:3], -1)
         seen = self._seen.new_full((capacity, *self._seen.shape[1:3], width), MASKED)
         seen[:examples, ..., renewal.source_to] = self._seen[:examples, ..., renewal.source_from]
@@ -236,8 +236,8 @@ class Columns:
         positions[:examples, renewal.source_to] = source
         positions[:examples, renewal.target_to] = self._positions[:examples].gather(1, target)
         self._seen, self._positions = seen, positions
-        self._next_positions = _grown(self._next_positions, capacity)
-        self._last_positions = _grown(self._last_positions, capacity)
+        self._next_positions = _resized(self._next_positions, capacity)
+        self._last_positions = _resized(self._last_positions, capacity)
         self.source_size = size
         self.skip(filled - self.next)
         return renewal
@@ -272,6 +272,6 @@ def _pattern_of_new_columns(shape: CacheShape, device: torch.device) -> Tensor:
     return torch.where(seen, 0.0, MASKED).view(rows, beams, rows * beams)
 
 
-def _grown(tensor: Tensor, size: int) -> Tensor:
-    """[size], the old entries first."""
-    return torch.cat([tensor, tensor.new_zeros(size - tensor.shape[0])])
+def _resized(tensor: Tensor, size: int) -> Tensor:
+    """[size], the old entries first, as many as there is room for."""
+    return torch.cat([tensor, tensor.new_zeros(max(0, size - tensor.shape[0]))])[:size]

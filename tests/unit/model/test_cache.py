@@ -190,6 +190,24 @@ def test_rows_that_stay_fill_the_gaps_of_their_own_bucket(monkeypatch: pytest.Mo
     both.step()
 
 
+def test_memory_of_those_who_left_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(columns, "_steps_between", lambda used, num_beams: 3)
+    both = Both(1, None, fixed=False)
+    both.admit([*range(6)], [9] * 6)
+    both.step()
+    both.vacate([0, 1, 2, 4, 5])
+    both.keep([3])
+    (bucket, _), *others = both.cache.buckets()
+    assert not others
+    for _ in range(20):
+        both.step()
+    for buffer in (*bucket._keys, *bucket._values):
+        assert buffer is not None
+        assert len(buffer) == bucket.columns.capacity == 1
+    both.admit([1, 2], [9, 9])
+    both.step()
+
+
 def test_newcomers_join_the_last_bucket_where_that_costs_little(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
