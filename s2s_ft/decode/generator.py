@@ -148,8 +148,8 @@ class Generator:
             sources: Texts, or lists of tokens that are only looked up.
             prefixes: How the outputs begin, one a source; None = free.
             phrases: What the outputs must hold, one list a source; None = nothing.
-            batch_size: Sources at a time; 32 on a CPU (64 with one beam) and 128 on a GPU unless
-                given. What does not fit into memory is halved.
+            batch_size: Sources at a time; 64 on a CPU (128 with one beam, fewer where they are
+                long) and 128 on a GPU unless given. What does not fit into memory is halved.
             options: num_beams, num_return_sequences, max_new_tokens, min_new_tokens,
                 length_penalty, length_reward, no_repeat_ngram_size, repetition_penalty, bad_words,
                 force_words (lists of words), num_beam_groups, diversity_penalty, do_sample,

@@ -84,6 +84,10 @@ class Bucket:
                 self._values = [None] * len(self._values)
         elif longest > columns.source_size or size > columns.capacity:
             self._renew(max(size, columns.capacity), longest)
+        index = self.index_of(rows)
+        for buffer in (*self._keys, *self._values):
+            if buffer is not None:
+                buffer[index] = 0.0  # what was there may be no number, and is so even where hidden
         if num_kept and columns.next == columns.source_size:
             columns.skip(1)
         columns.lengths += [0] * (size - self.num_examples)
@@ -113,6 +117,9 @@ class Bucket:
                     self._move(buffer, moved, old, new)
             self.columns.move(old, new)
         self.columns.lengths = [self.columns.lengths[row] for row in order]
+        is_roomy = 0 < 2 * len(order) <= self.columns.capacity
+        if is_roomy and self.device.type == "cpu" and not self.shape.fixed:
+            self._renew(len(order), 0)  # those who left would hold memory as long as anybody stays
 
     def reorder(self, parents: Tensor) -> None:
         """Beams go on from others.
@@ -185,9 +192,7 @@ class Bucket:
         """Keep the first `num_kept` rows of each beam that the last step wrote."""
         self.columns.advance(num_kept)
         if self.columns.is_full:
-            capacity, count = self.columns.capacity, self.num_examples
-            is_roomy = 2 * count <= capacity and not self.shape.fixed
-            self._renew(count if is_roomy else capacity, 0)  # who is left needs no room for all
+            self._renew(self.columns.capacity, 0)
 
     def index_of(self, rows: Sequence[int]) -> Tensor | slice:
         """Rows of the bucket as what indexes a buffer fastest."""

@@ -137,7 +137,9 @@ class KeyValueCache:
             kept = _filled(_within(rows, span)[0])
             order += [span.start + row for row in kept]
             bucket.keep(kept)
-        self._buckets = [each for each in self._buckets if each.num_examples] or self._buckets[:1]
+        held = [each for each in self._buckets if each.num_examples]
+        if held or self._worth_saving < math.inf:
+            self._buckets = held or [self._new_bucket()]
         return order
 
     def reorder(self, parents: Tensor) -> None:

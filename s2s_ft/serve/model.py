@@ -99,7 +99,10 @@ class GeneratorBackend:
         decoder = self._decoder_of(settings)
         # On a CPU a text costs the same whenever it comes in; a GPU would rather take in several.
         refill_share = 0.0 if self._generator.device.type == "cpu" else None
-        budget = replace(decoder.budget, max_examples=size, refill_share=refill_share)
+        # The caller says how many texts are decoded at a time, however long they are.
+        budget = replace(
+            decoder.budget, max_examples=size, max_tokens=None, refill_share=refill_share
+        )
         decoder = replace(decoder, budget=budget)
         requests = (None if task is None else _request_of(task) for task in tasks)
         with decoder.at_work():

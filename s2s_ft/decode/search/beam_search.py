@@ -129,6 +129,8 @@ class RunningBatch:
         most = self._plan.budget.max_examples
         if live and (most - len(live) < enough or self._waiting.is_exhausted):
             return
+        if self._plan.shrink_share == 0:  # newcomers find no gaps, so they stay together
+            self._shrink()
         longest = max((len(example.request.source) for example in live), default=0)
         group = self._waiting.take(len(live), longest)
         if live and len(group) < enough and self._waiting.has_more:
@@ -139,8 +141,6 @@ class RunningBatch:
     def _enter(self, group: Sequence[Request]) -> None:
         """A group is encoded, and its first tokens are chosen."""
         device, settings = self._stepper.device, self._plan.settings
-        if self._plan.shrink_share == 0:  # newcomers find no gaps, so they stay together
-            self._shrink()
         # Examples of like length side by side are what the model's cache likes.
         group = sorted(group, key=lambda request: -len(request.source))
         rows = self._places(len(group))

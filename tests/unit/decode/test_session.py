@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +134,36 @@ def test_where_memory_runs_out_the_rest_is_searched_in_smaller_batches(
     with pytest.raises(MemoryTooSmall, match=told_row) as caught:
         decoded(model, method, rows, Budget(8))
     assert caught.value.request.key == longest
+
+
+@pytest.mark.parametrize("failing", range(1, 5))
+def test_where_memory_runs_out_while_rows_leave_nothing_is_lost(
+    tiny_checkpoint: Callable[[str], Path], failing: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_finetuned(str(tiny_checkpoint("bert")))
+    method = PseudoMask(SPECIAL, 20, 8)
+    rows = sources(method) * 3
+    wanted = generate_batch(model, method, rows, SETTINGS)
+    real, calls = session.ModelStepper.keep, []
+
+    def keep(self: session.ModelStepper, rows: Sequence[int]) -> list[int]:
+        if rows:
+            calls.append(len(rows))
+            if len(calls) == failing:
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return real(self, rows)
+
+    def one_by_one() -> Iterator[Request | None]:  # so that they also leave one by one
+        for key, row in enumerate(rows):
+            yield Request(key, row)
+            yield None
+
+    monkeypatch.setattr(session.ModelStepper, "keep", keep)
+    budget = Budget(4, refill_share=0.0)
+    found = generate(model, method, one_by_one(), SETTINGS, budget=budget)
+    results = {request.key: result for request, result in found}
+    same([results[key] for key in range(len(rows))], wanted)
+    assert len(calls) >= failing
 
 
 @pytest.mark.parametrize("row", range(5))

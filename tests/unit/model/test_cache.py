@@ -190,22 +190,47 @@ def test_rows_that_stay_fill_the_gaps_of_their_own_bucket(monkeypatch: pytest.Mo
     both.step()
 
 
-def test_memory_of_those_who_left_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(columns, "_steps_between", lambda used, num_beams: 3)
+def capacities(both: Both) -> list[int]:
+    return [bucket.columns.capacity for bucket, _ in both.cache.buckets()]
+
+
+def test_memory_of_those_who_left_is_given_back() -> None:
     both = Both(1, None, fixed=False)
     both.admit([*range(6)], [9] * 6)
     both.step()
-    both.vacate([0, 1, 2, 4, 5])
+    both.vacate([1])
+    both.keep([0, 2, 3, 4, 5])
+    assert capacities(both) == [6]  # for few it is not worth the copying
+    both.step()
+    both.vacate([0, 1, 2, 4])
     both.keep([3])
-    (bucket, _), *others = both.cache.buckets()
-    assert not others
-    for _ in range(20):
-        both.step()
+    (bucket, _), *_ = both.cache.buckets()
+    assert capacities(both) == [1]
     for buffer in (*bucket._keys, *bucket._values):
         assert buffer is not None
-        assert len(buffer) == bucket.columns.capacity == 1
-    both.admit([1, 2], [9, 9])
+        assert len(buffer) == 1
     both.step()
+    both.vacate([0])
+    both.keep([])
+    both.admit([0], [30])
+    assert capacities(both) == [1]
+    both.step()
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_a_newcomer_meets_nothing_of_who_was_there_before(fixed: bool) -> None:
+    """Numbers that are none stay none even where they are masked."""
+    both = Both(2, None, fixed=fixed)
+    both.admit([0, 1], [9, 8])
+    for rows in ([1], [0, 1]):  # beside somebody, and after all have left
+        both.step()
+        both.vacate(rows)
+        (bucket, _), *_ = both.cache.buckets()
+        for buffer in (*bucket._keys, *bucket._values):
+            assert buffer is not None
+            buffer[rows] = torch.nan
+        both.admit(rows, [4] * len(rows))
+        both.step()
 
 
 def test_newcomers_join_the_last_bucket_where_that_costs_little(
