@@ -49,7 +49,7 @@ class Bucket:
         device: torch.device,
         dtype: torch.dtype | None = None,
     ) -> None:
-        """An empty cache for an encoder of `num_layers` layers."""
+        """An empty bucket for an encoder of `num_layers` layers."""
         self.shape = shape
         self.dtype = dtype
         self.columns = Columns(shape, device)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 
 import torch
@@ -51,8 +52,6 @@ class KeyValueCache:
     Attributes:
         shape: Beams, rows, steps.
         device: Where everything lies.
-        dtype: What keys and values are kept in, and attention computes in; None = what they come
-            in.
     """
 
     def __init__(
@@ -62,11 +61,10 @@ class KeyValueCache:
         device: torch.device,
         dtype: torch.dtype | None = None,
     ) -> None:
-        """An empty cache for an encoder of `num_layers` layers."""
+        """An empty cache; the arguments are those of a `Bucket`."""
         self.shape = shape
         self.device = device
-        self.dtype = dtype
-        self._num_layers = num_layers
+        self._new_bucket = partial(Bucket, num_layers, shape, device, dtype)
         is_divided = device.type == "cpu" and not shape.fixed
         self._worth_saving = WORTH_SAVING if is_divided else math.inf
         self._buckets = [self._new_bucket()]
@@ -169,9 +167,6 @@ class KeyValueCache:
                 self._buckets.append(self._new_bucket())
             yield self._buckets[-1], examples[part]
             start += size
-
-    def _new_bucket(self) -> Bucket:
-        return Bucket(self._num_layers, self.shape, self.device, self.dtype)
 
 
 def _within(rows: Sequence[int], span: slice) -> tuple[list[int], list[int]]:
