@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from s2s_ft.model.cpu_attention import Bias, packed_attention
 from s2s_ft.model.packing import PackedRows
 from s2s_ft.model.pattern import distance_bias, visible
 from s2s_ft.model.positions import RelativePositionBias
+from s2s_ft.model.rectangles import Rectangles
 
 IMPLEMENTATION = "s2s_ft"
 """Name under which the attention function is registered with transformers."""
@@ -181,15 +183,13 @@ class FullPass(AttentionPlan):
         *,
         left_to_right_source: bool = False,
     ) -> None:
-        """Draw the pattern of a batch; see `visible` for `left_to_right_source`."""
+        """Take a batch; see `visible` for `left_to_right_source`."""
         self.read_rows = batch.read_rows
-        self._rows = PackedRows(batch.ids.shape, batch.cells)
-        self._source_size = batch.source_size
-        self._positions = batch.positions
-        self._allowed = visible(batch, left_to_right_source=left_to_right_source)
+        self._batch = batch
         self._relative = relative
+        self._left_to_right_source = left_to_right_source
         self._biases: dict[int | None, tuple[Tensor, Tensor]] = {}
-        self._columns: dict[int | None, tuple[Bias, Bias]] = {}
+        self._rectangle_biases: dict[int | None, list[tuple[Bias, Bias]]] = {}
 
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, call: AttentionCall
@@ -205,23 +205,22 @@ class FullPass(AttentionPlan):
     ) -> Tensor:
         """See `cpu_attention.py`."""
         heads = query.shape[1]
-        source_bias, rest_bias = self._biased_columns(call.window)
         return packed_attention(
             query,
             shared_heads(key, heads),
             shared_heads(value, heads),
-            rows=self._rows,
-            source_bias=None if layer == self.narrowed_layer else source_bias,
-            rest_bias=rest_bias,
+            rectangles=self._rectangles,
+            biases=self._biases_of_rectangles(call.window),
             scaling=call.scaling,
             dropout=call.dropout,
+            rest_only=layer == self.narrowed_layer,
         )
 
     def _attend_by_autograd(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, call: AttentionCall
     ) -> Tensor:
         """The same from torch's own operations."""
-        size = self._source_size
+        size = self._batch.source_size
         source_bias, rest_bias = self._bias(call.window)
         query, key, value = (self._rows.spread(each) for each in (query, key, value))
         source_query = query[:, :, :size]
@@ -234,28 +233,40 @@ class FullPass(AttentionPlan):
         rest = attention(query[:, :, size:], key, value, rest_bias, call)
         return self._rows.gather(torch.cat([source, rest], dim=2))
 
+    @cached_property
+    def _rows(self) -> PackedRows:
+        """Where the packed rows are in the batch's rectangle."""
+        return PackedRows(self._batch.ids.shape, self._batch.cells)
+
+    @cached_property
+    def _rectangles(self) -> Rectangles:
+        """Where they are in rectangles of like shape."""
+        return Rectangles(self._batch)
+
     def _bias(self, window: int | None) -> tuple[Tensor, Tensor]:
         """Biases of the two products; layers with the same window share them."""
         if window not in self._biases:
-            size = self._source_size
-            positions, allowed = self._positions, self._allowed
-            self._biases[window] = (
-                distance_bias(
-                    allowed[:, :size, :size],
-                    positions[:, :size],
-                    positions[:, :size],
-                    self._relative,
-                    window,
-                ),
-                distance_bias(
-                    allowed[:, size:], positions[:, size:], positions, self._relative, window
-                ),
-            )
+            self._biases[window] = self._two_biases(self._batch, window)
         return self._biases[window]
 
-    def _biased_columns(self, window: int | None) -> tuple[Bias, Bias]:
-        """The same biases, with the columns that they touch."""
-        if window not in self._columns:
-            source, rest = self._bias(window)
-            self._columns[window] = (Bias.of(source), Bias.of(rest))
-        return self._columns[window]
+    def _biases_of_rectangles(self, window: int | None) -> list[tuple[Bias, Bias]]:
+        """The same of each rectangle, with the columns that they touch."""
+        if window not in self._rectangle_biases:
+            self._rectangle_biases[window] = [
+                (Bias.of(source), Bias.of(rest))
+                for part in self._rectangles.parts
+                for source, rest in [self._two_biases(part.batch, window)]
+            ]
+        return self._rectangle_biases[window]
+
+    def _two_biases(self, batch: Batch, window: int | None) -> tuple[Tensor, Tensor]:
+        """Of the source rows on source keys, and of all other rows on all keys."""
+        allowed = visible(batch, left_to_right_source=self._left_to_right_source)
+        size, positions = batch.source_size, batch.positions
+        of_source = positions[:, :size]
+        return (
+            distance_bias(allowed[:, :size, :size], of_source, of_source, self._relative, window),
+            distance_bias(
+                allowed[:, size:], positions[:, size:], positions, self._relative, window
+            ),
+        )

@@ -1,7 +1,7 @@
 """Attention of a packed batch on a CPU, forward and backward written out.
 
     packed queries, keys, values  [1, H, C, D]
-      -> spread         q source [BH, S, D], q rest [BH, R, D], k and v [BH, L, D]
+      -> spread         into rectangles of like shape, each [nH, L, D]
       -> source rows    softmax(q k^T + bias) v   over source keys
          rest rows      softmax(q k^T + bias) v   over all keys
       -> gathered       [1, H, C, D]
@@ -9,15 +9,16 @@
 Notable: autograd would do the same with some twenty more passes over the scores, which are the
 largest tensors of a step: the bias added out of place, gradients of slices padded with zeros and
 added, products with a transposed left side copied first. Here the bias is added in place and only
-to the columns that have one (of rows about equally long, few), and what dropout scales is scaled
-where there are D columns.
+to the columns that have one (of rows about equally long, few), what dropout scales is scaled where
+there are D columns.
 
-Letters: B batch, H heads, BH = B * H, C true tokens, L row length, S source, R = L - S, D head
-size.
+Letters: B batch, n examples of a rectangle, H heads, C packed rows, L row length, S source, R = L -
+S, D head size.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +26,7 @@ import torch
 from torch import Tensor
 
 from s2s_ft.model.dropout import keep_mask
-from s2s_ft.model.packing import PackedRows
+from s2s_ft.model.rectangles import Rectangles
 from s2s_ft.model.softmax import biased_softmax
 
 
@@ -34,7 +35,7 @@ class Bias:
     """What is added to the scores of one part.
 
     Attributes:
-        values: [B, 1, Q, K].
+        values: [n, 1, Q, K].
         start: First column in which anything is not zero: every query sees all keys before it.
     """
 
@@ -44,7 +45,7 @@ class Bias:
     @classmethod
     def of(cls, values: Tensor) -> Bias:
         """Look at the columns once, for all layers."""
-        biased = (values != 0.0).flatten(0, 2).any(dim=0).nonzero()
+        biased = values.flatten(0, 2).abs().amax(dim=0).nonzero()
         return cls(values, int(biased[0]) if len(biased) else values.shape[3])
 
 
@@ -53,11 +54,11 @@ def packed_attention(  # noqa: PLR0913 (what one layer's attention is made of)
     key: Tensor,
     value: Tensor,
     *,
-    rows: PackedRows,
-    source_bias: Bias | None,
-    rest_bias: Bias,
+    rectangles: Rectangles,
+    biases: Sequence[tuple[Bias, Bias]],
     scaling: float,
     dropout: float,
+    rest_only: bool,
 ) -> Tensor:
     """Source rows over source keys, all other rows over all keys.
 
@@ -65,12 +66,12 @@ def packed_attention(  # noqa: PLR0913 (what one layer's attention is made of)
         query: [1, H, C, D].
         key: [1, H, C, D].
         value: [1, H, C, D].
-        rows: Where the packed rows belong.
-        source_bias: Of the source rows, Q = K = S; None where nobody reads what they give, which
-            is then 0.
-        rest_bias: Of all other rows, Q = R and K = L.
+        rectangles: Where the packed rows belong.
+        biases: Of each rectangle: that of the source rows, Q = K = S, and that of all other rows,
+            Q = R and K = L.
         scaling: Factor on the products.
         dropout: Probability to drop a weight.
+        rest_only: Nobody reads what the source rows give, which is then 0.
 
     Returns:
         [1, H, C, D], in the type of autocast where that is on.
@@ -78,8 +79,9 @@ def packed_attention(  # noqa: PLR0913 (what one layer's attention is made of)
     if torch.is_autocast_enabled("cpu"):
         dtype = torch.get_autocast_dtype("cpu")
         query, key, value = (each.to(dtype) for each in (query, key, value))
+    used = [(None if rest_only else source, rest) for source, rest in biases]
     result: Tensor = _PackedAttention.apply(  # type: ignore[no-untyped-call]
-        query, key, value, rows, source_bias, rest_bias, scaling, dropout
+        query, key, value, rectangles, used, scaling, dropout
     )
     return result
 
@@ -93,89 +95,101 @@ class _PackedAttention(torch.autograd.Function):
         query: Tensor,
         key: Tensor,
         value: Tensor,
-        rows: PackedRows,
-        source_bias: Bias | None,
-        rest_bias: Bias,
+        rectangles: Rectangles,
+        biases: Sequence[tuple[Bias | None, Bias]],
         scaling: float,
         dropout: float,
     ) -> Tensor:
         """Keeps the weights of both parts for the way back."""
-        heads, size = query.shape[1], query.shape[3]
-        ctx.rows, ctx.heads, ctx.scaling, ctx.dropout = rows, heads, scaling, dropout
+        heads = query.shape[1]
+        ctx.rectangles, ctx.heads, ctx.scaling = rectangles, heads, scaling
+        ctx.factor = 1.0
         with torch.autocast("cpu", enabled=False):
-            spread = rows.flat(query).mul_(scaling)
-            all_keys, all_values = rows.flat(key), rows.flat(value)
-            split = rest_bias.values.shape[3] - rest_bias.values.shape[2]
-            result = torch.empty_like(spread)
-            saved: list[Tensor | None] = [spread, all_keys, all_values]
-            ctx.factor = 1.0
-            for part, bias in ((slice(0, split), source_bias), (slice(split, None), rest_bias)):
-                if bias is None:
-                    result[:, part] = 0.0
-                    saved += [None, None]
-                    continue
-                seen = slice(0, bias.values.shape[3])
-                weights, mask = _weights(spread[:, part], all_keys[:, seen], bias, heads), None
-                kept = weights
-                if dropout > 0.0:
-                    mask, ctx.factor = keep_mask(weights.shape, dropout, weights)
-                    kept = weights * mask
-                given = torch.bmm(kept, all_values[:, seen])
-                result[:, part] = given if mask is None else given.mul_(ctx.factor)
-                saved += [weights, mask]
+            spread = [rectangles.spread(each) for each in (query, key, value)]
+            spread[0].mul_(scaling)
+            result = torch.empty_like(spread[0])
+            saved: list[Tensor | None] = [*spread]
+            for rectangle, both in zip(rectangles.parts, biases, strict=True):
+                queries, keys, values, given = (
+                    rectangle.of(each, heads) for each in (*spread, result)
+                )
+                for part, bias in zip(rectangle.halves, both, strict=True):
+                    if bias is None:
+                        given[:, part] = 0.0
+                        saved += [None, None]
+                        continue
+                    seen = slice(0, bias.values.shape[3])
+                    weights, mask = _weights(queries[:, part], keys[:, seen], bias, heads), None
+                    kept = weights
+                    if dropout > 0.0:
+                        mask, ctx.factor = keep_mask(weights.shape, dropout, weights)
+                        kept = weights * mask
+                    torch.bmm(kept, values[:, seen], out=given[:, part])
+                    saved += [weights, mask]
+            if ctx.factor != 1.0:
+                result.mul_(ctx.factor)
             ctx.save_for_backward(*saved)
-            return rows.unflat(result, heads).view(1, -1, heads, size).transpose(1, 2)
+            return rectangles.gather(result, heads)
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of query, key and value."""
-        spread, keys, values, *parts = ctx.saved_tensors
-        rows, heads, size = ctx.rows, ctx.heads, spread.shape[2]
-        given = rows.flat_or_zero(upstream.to(spread.dtype))
+        saved = ctx.saved_tensors
+        spread, parts = saved[:3], iter(saved[3:])
+        given = ctx.rectangles.spread_or_zero(upstream.to(spread[0].dtype))
         if ctx.factor != 1.0:
             given.mul_(ctx.factor)
-        to_query = torch.zeros_like(spread) if parts[0] is None else torch.empty_like(spread)
-        to_keys = to_values = None  # [BH, L, D]
-        stop = spread.shape[1]
-        for weights, mask in (parts[2:], parts[:2]):  # the rest comes first, it sees all keys
-            if weights is None:
-                continue
-            part, seen = slice(stop - weights.shape[1], stop), slice(0, weights.shape[2])
-            stop = part.start
-            value_share, gradient = _before_softmax(
-                given[:, part].contiguous(), values[:, seen], weights, mask
-            )
-            to_query[:, part] = torch.bmm(gradient, keys[:, seen]).mul_(ctx.scaling)
-            key_share = torch.bmm(gradient.transpose(1, 2), spread[:, part])
-            if to_keys is None or to_values is None:
-                to_keys, to_values = key_share, value_share
+        gradients = [torch.empty_like(each) for each in spread]
+        for rectangle in ctx.rectangles.parts:
+            one = _Way(*(rectangle.of(each, ctx.heads) for each in (*spread, given, *gradients)))
+            first, second = rectangle.halves
+            source, rest = (next(parts), next(parts)), (next(parts), next(parts))
+            one.back(second, *rest, adds=False)  # it sees all keys
+            if source[0] is None:
+                one.to_queries[:, first] = 0.0
             else:
-                to_keys[:, seen] += key_share
-                to_values[:, seen] += value_share
-        assert to_keys is not None
-        assert to_values is not None
-        gradients = (
-            rows.unflat(each, heads).view(1, -1, heads, size).transpose(1, 2)
-            for each in (to_query, to_keys, to_values)
-        )
-        return (*gradients, None, None, None, None, None)
+                one.back(first, *source, adds=True)
+        gradients[0].mul_(ctx.scaling)
+        gathered = (ctx.rectangles.gather(each, ctx.heads) for each in gradients)
+        return (*gathered, None, None, None, None)
+
+
+@dataclass(frozen=True)
+class _Way:
+    """What one rectangle's way back starts from and where it leads; all are [nH, L, D]."""
+
+    queries: Tensor
+    keys: Tensor
+    values: Tensor
+    given: Tensor
+    to_queries: Tensor
+    to_keys: Tensor
+    to_values: Tensor
+
+    def back(self, part: slice, weights: Tensor, mask: Tensor | None, *, adds: bool) -> None:
+        """Gradients that some rows give; with `adds`, on top of what is there."""
+        seen = slice(0, weights.shape[2])
+        given = self.given[:, part]
+        kept = weights if mask is None else weights * mask
+        _multiply(kept.transpose(1, 2), given, self.to_values[:, seen], adds=adds)
+        gradient = torch.bmm(given, self.values[:, seen].transpose(1, 2))
+        if mask is not None:
+            gradient.mul_(mask)
+        gradient = torch._softmax_backward_data(gradient, weights, -1, weights.dtype)
+        torch.bmm(gradient, self.keys[:, seen], out=self.to_queries[:, part])
+        _multiply(gradient.transpose(1, 2), self.queries[:, part], self.to_keys[:, seen], adds=adds)
+
+
+def _multiply(left: Tensor, right: Tensor, out: Tensor, *, adds: bool) -> None:
+    """left @ right into `out`, or on top of it."""
+    if adds:
+        torch.baddbmm(out, left, right, out=out)
+    else:
+        torch.bmm(left, right, out=out)
 
 
 def _weights(queries: Tensor, keys: Tensor, bias: Bias, heads: int) -> Tensor:
-    """[BH, Q, K] attention weights before dropout, in the buffer of the products."""
-    weights = torch.bmm(queries.contiguous(), keys.transpose(1, 2).contiguous())
+    """[nH, Q, K] attention weights before dropout, in the buffer of the products."""
+    weights = torch.bmm(queries, keys.transpose(1, 2))
     by_example = weights.view(-1, heads, *weights.shape[1:])
     return biased_softmax(by_example, bias.values, start=bias.start).view_as(weights)
-
-
-def _before_softmax(
-    given: Tensor, values: Tensor, weights: Tensor, mask: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Gradients of the values, [BH, K, D], and of the scores, [BH, Q, K]."""
-    kept = weights if mask is None else weights * mask
-    to_values = torch.bmm(kept.transpose(1, 2), given)
-    gradient = torch.bmm(given, values.transpose(1, 2).contiguous())
-    if mask is not None:
-        gradient.mul_(mask)
-    to_scores: Tensor = torch._softmax_backward_data(gradient, weights, -1, weights.dtype)
-    return to_values, to_scores

@@ -63,13 +63,6 @@ class PackedRows:
         rows = packed.transpose(1, 2).reshape(-1, packed.shape[3])
         return rows.index_select(0, places).view(-1, self._shape[1], packed.shape[3])
 
-    def flat_or_zero(self, packed: Tensor) -> Tensor:
-        """[1, H, C, D] -> [B * H, L, D], zero in the cells of padding, without a gradient."""
-        places, cells = self._indices(packed.shape[1])
-        rows = packed.transpose(1, 2).reshape(-1, packed.shape[3])
-        spread = rows.new_zeros(places.shape[0], rows.shape[1])
-        return spread.index_copy_(0, cells, rows).view(-1, self._shape[1], packed.shape[3])
-
     def unflat(self, rectangle: Tensor, heads: int) -> Tensor:
         """[B * H, L, D] -> [C * H, D], the heads of a row side by side, without a gradient."""
         _, cells = self._indices(heads)

@@ -26,8 +26,9 @@ def biased_softmax(scores: Tensor, bias: Tensor, *, start: int = 0) -> Tensor:
     Returns:
         [B, H, Q, K], where the scores were unless they are few.
     """
-    if start == 0 and scores.numel() <= CACHED_ELEMENTS:
-        return scores.add_(bias).softmax(dim=-1)
+    if scores.numel() <= CACHED_ELEMENTS and (start == 0 or scores.dtype is torch.float32):
+        scores[..., start:].add_(bias[..., start:])
+        return scores.softmax(dim=-1)
     count = max(1, CACHED_ELEMENTS // max(1, scores[:1].numel()))
     for begin in range(0, scores.shape[0], count):
         part = scores[begin : begin + count]

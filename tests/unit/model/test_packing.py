@@ -60,18 +60,8 @@ def test_spread_puts_every_row_into_its_cell() -> None:
         assert torch.equal(spread[example, :, column], packed[0, :, place])
     assert torch.equal(packing.gather(spread), packed)
     assert torch.equal(packing.flat(packed).view_as(spread), spread)
-    back = packing.unflat(packing.flat_or_zero(packed), HEADS)
+    back = packing.unflat(packing.flat(packed), HEADS)
     assert torch.equal(back.view(-1, HEADS, SIZE).transpose(0, 1)[None], packed)
-
-
-def test_padding_is_zero_where_that_is_asked_for() -> None:
-    laid = batch()
-    spread = (
-        PackedRows(laid.ids.shape, laid.cells).flat_or_zero(rows_of(laid)).view(3, HEADS, -1, SIZE)
-    )
-    padding = torch.ones(laid.ids.numel(), dtype=torch.bool)
-    padding[laid.cells] = False
-    assert not spread.transpose(1, 2)[padding.view_as(laid.ids)].any()
 
 
 def test_gradients_are_those_of_copies() -> None:
