@@ -105,79 +105,97 @@ class _PackedAttention(torch.autograd.Function):
         ctx.rectangles, ctx.heads, ctx.scaling = rectangles, heads, scaling
         ctx.factor = 1.0
         with torch.autocast("cpu", enabled=False):
-            spread = [rectangles.spread(each) for each in (query, key, value)]
-            spread[0].mul_(scaling)
-            result = torch.empty_like(spread[0])
-            saved: list[Tensor | None] = [*spread]
+            queries = rectangles.spread(query, in_halves=True).mul_(scaling)
+            keys, values = rectangles.spread(key), rectangles.spread(value)
+            result = torch.empty_like(queries)
+            saved: list[Tensor | None] = [queries, keys, values]
             for rectangle, both in zip(rectangles.parts, biases, strict=True):
-                queries, keys, values, given = (
-                    rectangle.of(each, heads) for each in (*spread, result)
-                )
-                for part, bias in zip(rectangle.halves, both, strict=True):
+                halves = rectangle.halves_of(queries, heads), rectangle.halves_of(result, heads)
+                all_keys, all_values = rectangle.of(keys, heads), rectangle.of(values, heads)
+                for bias, asking, given in zip(both, *halves, strict=True):
                     if bias is None:
-                        given[:, part] = 0.0
+                        given.zero_()
                         saved += [None, None]
                         continue
                     seen = slice(0, bias.values.shape[3])
-                    weights, mask = _weights(queries[:, part], keys[:, seen], bias, heads), None
+                    weights, mask = _weights(asking, all_keys[:, seen], bias, heads), None
                     kept = weights
                     if dropout > 0.0:
                         mask, ctx.factor = keep_mask(weights.shape, dropout, weights)
                         kept = weights * mask
-                    torch.bmm(kept, values[:, seen], out=given[:, part])
+                    torch.bmm(kept, all_values[:, seen], out=given)
                     saved += [weights, mask]
             if ctx.factor != 1.0:
                 result.mul_(ctx.factor)
             ctx.save_for_backward(*saved)
-            return rectangles.gather(result, heads)
+            return rectangles.gather(result, heads, in_halves=True)
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of query, key and value."""
-        saved = ctx.saved_tensors
-        spread, parts = saved[:3], iter(saved[3:])
-        given = ctx.rectangles.spread_or_zero(upstream.to(spread[0].dtype))
+        queries, keys, values, *weights = ctx.saved_tensors
+        rectangles, heads = ctx.rectangles, ctx.heads
+        given = rectangles.spread_or_zero(upstream.to(queries.dtype), in_halves=True)
         if ctx.factor != 1.0:
             given.mul_(ctx.factor)
-        gradients = [torch.empty_like(each) for each in spread]
-        for rectangle in ctx.rectangles.parts:
-            one = _Way(*(rectangle.of(each, ctx.heads) for each in (*spread, given, *gradients)))
-            first, second = rectangle.halves
-            source, rest = (next(parts), next(parts)), (next(parts), next(parts))
-            one.back(second, *rest, adds=False)  # it sees all keys
-            if source[0] is None:
-                one.to_queries[:, first] = 0.0
+        to_queries, to_keys, to_values = map(torch.empty_like, (queries, keys, values))
+        in_halves, whole = (queries, given, to_queries), (keys, values, to_keys, to_values)
+        for number, rectangle in enumerate(rectangles.parts):
+            around = _Around(*(rectangle.of(each, heads) for each in whole))
+            source, rest = zip(*(rectangle.halves_of(x, heads) for x in in_halves), strict=True)
+            of_source, of_rest = weights[4 * number :][:2], weights[4 * number + 2 :][:2]
+            around.back(*rest, *of_rest, adds=False)  # it sees all keys
+            if of_source[0] is None:
+                source[2].zero_()
             else:
-                one.back(first, *source, adds=True)
-        gradients[0].mul_(ctx.scaling)
-        gathered = (ctx.rectangles.gather(each, ctx.heads) for each in gradients)
-        return (*gathered, None, None, None, None)
+                around.back(*source, *of_source, adds=True)
+        to_queries.mul_(ctx.scaling)
+        return (
+            rectangles.gather(to_queries, heads, in_halves=True),
+            rectangles.gather(to_keys, heads),
+            rectangles.gather(to_values, heads),
+            *[None] * 4,
+        )
 
 
 @dataclass(frozen=True)
-class _Way:
-    """What one rectangle's way back starts from and where it leads; all are [nH, L, D]."""
+class _Around:
+    """What the queries of one rectangle look at, and the gradients of that; all are [nH, L, D]."""
 
-    queries: Tensor
     keys: Tensor
     values: Tensor
-    given: Tensor
-    to_queries: Tensor
     to_keys: Tensor
     to_values: Tensor
 
-    def back(self, part: slice, weights: Tensor, mask: Tensor | None, *, adds: bool) -> None:
-        """Gradients that some rows give; with `adds`, on top of what is there."""
+    def back(
+        self,
+        queries: Tensor,
+        given: Tensor,
+        to_queries: Tensor,
+        weights: Tensor,
+        mask: Tensor | None,
+        *,
+        adds: bool,
+    ) -> None:
+        """The way back of some queries; with `adds`, on top of what is there.
+
+        Args:
+            queries: [nH, Q, D], scaled.
+            given: [nH, Q, D] gradient of the result.
+            to_queries: [nH, Q, D], written.
+            weights: [nH, Q, K] before dropout.
+            mask: [nH, Q, K], what dropout kept, or None.
+            adds: Whether keys and values have gradients already.
+        """
         seen = slice(0, weights.shape[2])
-        given = self.given[:, part]
         kept = weights if mask is None else weights * mask
         _multiply(kept.transpose(1, 2), given, self.to_values[:, seen], adds=adds)
         gradient = torch.bmm(given, self.values[:, seen].transpose(1, 2))
         if mask is not None:
             gradient.mul_(mask)
         gradient = torch._softmax_backward_data(gradient, weights, -1, weights.dtype)
-        torch.bmm(gradient, self.keys[:, seen], out=self.to_queries[:, part])
-        _multiply(gradient.transpose(1, 2), self.queries[:, part], self.to_keys[:, seen], adds=adds)
+        torch.bmm(gradient, self.keys[:, seen], out=to_queries)
+        _multiply(gradient.transpose(1, 2), queries, self.to_keys[:, seen], adds=adds)
 
 
 def _multiply(left: Tensor, right: Tensor, out: Tensor, *, adds: bool) -> None:

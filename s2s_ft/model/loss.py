@@ -99,5 +99,5 @@ def _rows(scores: Tensor, labels: Tensor, label_smoothing: float) -> tuple[Tenso
     losses = losses + constant - share * (at_others - others * normalizer)
     gradient.sub_(share)
     gradient[:, 0] += share
-    ignored = index == 0
-    return losses.masked_fill_(ignored, 0.0), gradient.masked_fill_(ignored, 0.0)
+    counts = (index != 0).to(scores.dtype)  # torch fills slowly where a mask says so
+    return losses.mul_(counts), gradient.mul_(counts)

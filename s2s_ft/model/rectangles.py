@@ -59,6 +59,16 @@ class Rectangle:
         rows = slice(self.start * heads, (self.start + count * length) * heads)
         return buffer[rows].view(count * heads, length, -1)
 
+    def halves_of(self, buffer: Tensor, heads: int) -> tuple[Tensor, Tensor]:
+        """[F, D] in halves -> [n * H, S, D] and [n * H, L - S, D], views."""
+        count, length = self.batch.ids.shape
+        start, split = self.start * heads, self.batch.source_size
+        middle, stop = start + count * heads * split, start + count * heads * length
+        return (
+            buffer[start:middle].view(count * heads, split, -1),
+            buffer[middle:stop].view(count * heads, length - split, -1),
+        )
+
 
 class Rectangles:
     """Moves packed rows into a buffer of rectangles and back."""
@@ -78,40 +88,47 @@ class Rectangles:
             self._places.append(torch.where(real, places, places[:, :1]))
             self._real.append(real)
             start += real.numel()
-        self._by_heads: dict[int, tuple[Tensor, Tensor]] = {}
+        self._known: dict[tuple[int, bool], tuple[Tensor, Tensor]] = {}
 
-    def spread(self, packed: Tensor) -> Tensor:
-        """[1, H, C, D] -> [F, D], the heads of an example behind one another."""
-        places, _ = self._indices(packed.shape[1])
+    def spread(self, packed: Tensor, *, in_halves: bool = False) -> Tensor:
+        """[1, H, C, D] -> [F, D], the heads of an example behind one another.
+
+        Args:
+            packed: The rows.
+            in_halves: Put all sources of a rectangle before all that follows them; so each half can
+                be multiplied as it is, where a slice of columns would be copied first.
+        """
+        places, _ = self._indices(packed.shape[1], in_halves=in_halves)
         return packed.transpose(1, 2).reshape(-1, packed.shape[3]).index_select(0, places)
 
-    def spread_or_zero(self, packed: Tensor) -> Tensor:
-        """[1, H, C, D] -> [F, D], zero in the cells of padding."""
-        places, cells = self._indices(packed.shape[1])
+    def spread_or_zero(self, packed: Tensor, *, in_halves: bool = False) -> Tensor:
+        """The same, zero in the cells of padding."""
+        places, cells = self._indices(packed.shape[1], in_halves=in_halves)
         rows = packed.transpose(1, 2).reshape(-1, packed.shape[3])
         spread = rows.new_zeros(places.shape[0], rows.shape[1])
         return spread.index_copy_(0, cells, rows)
 
-    def gather(self, buffer: Tensor, heads: int) -> Tensor:
+    def gather(self, buffer: Tensor, heads: int, *, in_halves: bool = False) -> Tensor:
         """[F, D] -> [1, H, C, D], stored row by row with the heads side by side."""
-        _, cells = self._indices(heads)
+        _, cells = self._indices(heads, in_halves=in_halves)
         rows = buffer.index_select(0, cells)
         return rows.view(1, -1, heads, buffer.shape[1]).transpose(1, 2)
 
-    def _indices(self, heads: int) -> tuple[Tensor, Tensor]:
+    def _indices(self, heads: int, *, in_halves: bool) -> tuple[Tensor, Tensor]:
         """For rows of one head: [F] which packed row stands there, and its inverse."""
-        if heads not in self._by_heads:
+        if (heads, in_halves) not in self._known:
             head = torch.arange(heads, device=self._places[0].device)[:, None]
-            by_head = [each[:, None] * heads + head for each in self._places]  # [n, H, L]
-            places = torch.cat([each.reshape(-1) for each in by_head])
-            real = torch.cat(
-                [each[:, None].expand(-1, heads, -1).reshape(-1) for each in self._real]
-            )
-            true = real.nonzero().squeeze(1)
+            places, real = [], []
+            for part, rows, is_real in zip(self.parts, self._places, self._real, strict=True):
+                for columns in part.halves if in_halves else (slice(None),):
+                    by_head = rows[:, None, columns] * heads + head  # [n, H, L]
+                    places.append(by_head.reshape(-1))
+                    real.append(is_real[:, None, columns].expand_as(by_head).reshape(-1))
+            everywhere, true = torch.cat(places), torch.cat(real).nonzero().squeeze(1)
             cells = torch.empty_like(true)
-            cells[places[true]] = true
-            self._by_heads[heads] = (places, cells)
-        return self._by_heads[heads]
+            cells[everywhere[true]] = true
+            self._known[heads, in_halves] = (everywhere, cells)
+        return self._known[heads, in_halves]
 
 
 def _alike(batch: Batch) -> Iterator[tuple[Tensor, int, int]]:

@@ -88,8 +88,21 @@ def test_a_large_example_has_one_of_its_own(monkeypatch: pytest.MonkeyPatch) -> 
 def test_spread_and_gather_are_inverse(blocks: int) -> None:
     laid = batch(blocks)
     both, packed = Rectangles(laid), rows_of(laid)
-    assert torch.equal(both.gather(both.spread(packed), HEADS), packed)
-    assert torch.equal(both.gather(both.spread_or_zero(packed), HEADS), packed)
+    for in_halves in (False, True):
+        for spread in (both.spread, both.spread_or_zero):
+            buffer = spread(packed, in_halves=in_halves)
+            assert torch.equal(both.gather(buffer, HEADS, in_halves=in_halves), packed)
+
+
+def test_halves_are_the_columns_of_the_whole() -> None:
+    laid = batch(2)
+    both, packed = Rectangles(laid), rows_of(laid)
+    whole, halves = both.spread(packed), both.spread(packed, in_halves=True)
+    for part in both.parts:
+        one, (source, rest) = part.of(whole, HEADS), part.halves_of(halves, HEADS)
+        assert torch.equal(torch.cat([source, rest], dim=1), one)
+        assert source.is_contiguous()
+        assert rest.is_contiguous()
 
 
 def test_a_cell_holds_the_row_of_its_token_in_every_head() -> None:
