@@ -41,7 +41,8 @@ class Rectangle:
     """A few examples whose blocks are equally large.
 
     Attributes:
-        batch: These examples alone, laid out in blocks of this rectangle's sizes.
+        batch: These examples alone, in blocks of this rectangle's sizes; what it says of packed
+            rows (`cells`, `supervised` and the like) is the whole batch's.
         start: Cells of all rectangles before it.
     """
 

@@ -63,6 +63,22 @@ def test_it_equals_autograd(
         torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-10)
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_what_is_no_number_stays_with_its_example(dropout: float) -> None:
+    laid = batch(2)
+    inputs = heads_of(laid, torch.float64)
+    own = laid.cells // laid.ids.shape[1] == 2
+    with torch.no_grad():
+        for each in inputs:
+            each[:, :, own] = torch.nan
+    result = FullPass(laid).attend(0, *inputs, AttentionCall(0.3, dropout, None))
+    pull = torch.ones_like(result)
+    pull[:, :, own] = torch.nan
+    for each in (result, *torch.autograd.grad(result, inputs, pull)):
+        assert each[:, :, own].isnan().all()
+        assert each[:, :, ~own].isfinite().all()
+
+
 def test_it_follows_autocast() -> None:
     laid, call = batch(2), AttentionCall(0.3, 0.0, None)
     exact = outcome("_attend_written_out", laid, call, dtype=torch.float32)
