@@ -13,6 +13,12 @@ from s2s_ft.model.attention import AttentionCall, FullPass
 HEADS, SIZE = 3, 8
 
 
+@pytest.fixture(params=[1, 2], autouse=True)
+def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One thread has rectangles of like shape, several have one for all."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: request.param)
+
+
 def batch(num_target_blocks: int) -> Batch:
     random = np.random.default_rng(0)
     examples = []

@@ -16,6 +16,12 @@ LENGTHS = [(3, 2), (40, 9), (17, 4), (32, 20), (16, 7), (1, 1), (18, 3), (33, 8)
 HEADS, SIZE = 2, 4
 
 
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several threads are given one rectangle."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+
+
 def batch(num_target_blocks: int) -> Batch:
     """Every token of a batch has an id of its own."""
     free, examples = iter(range(1, 10_000)), []
@@ -73,6 +79,18 @@ def test_examples_of_one_shape_share_a_rectangle() -> None:
     assert shapes == Counter(
         [(16, 8, 2), (16, 8, 1), (32, 8, 2), (32, 24, 1), (48, 16, 1), (48, 8, 1)]
     )
+
+
+def test_several_threads_are_given_one_rectangle(monkeypatch: pytest.MonkeyPatch) -> None:
+    laid, packed = batch(2), rows_of(batch(2))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    both = Rectangles(laid)
+    (part,) = both.parts
+    assert part.batch.ids.shape == laid.ids.shape
+    assert torch.equal(part.batch.source_lengths, laid.source_lengths)
+    for in_halves in (False, True):
+        spread = both.spread(packed, in_halves=in_halves)
+        assert torch.equal(both.gather(spread, HEADS, in_halves=in_halves), packed)
 
 
 def test_a_large_example_has_one_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
