@@ -142,7 +142,7 @@ def _alike(batch: Batch) -> Iterator[tuple[Tensor, int, int]]:
         everyone = torch.arange(batch.num_examples, device=batch.ids.device)
         yield everyone, batch.source_size, batch.target_size
         return
-    blocks = (batch.ids.shape[1] - batch.source_size) // batch.target_size
+    blocks = 2 if batch.has_pseudo else 1
     sources = _rounded(batch.source_lengths, STEP)
     targets = _rounded(batch.target_lengths, STEP // blocks)
     shapes = list(zip(sources, targets, strict=True))
@@ -169,7 +169,7 @@ def _laid_out_anew(
     Returns:
         The batch of them, [n, L] whether a cell is true, and [L] the old column of each.
     """
-    blocks = (batch.ids.shape[1] - batch.source_size) // batch.target_size
+    blocks = 2 if batch.has_pseudo else 1
     old_starts = [0, *(batch.source_size + i * batch.target_size for i in range(blocks))]
     old_sizes = [batch.source_size, *[batch.target_size] * blocks]
     new_sizes = [source, *[target] * blocks]
