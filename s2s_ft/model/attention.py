@@ -29,6 +29,7 @@ from s2s_ft.model.packing import PackedRows
 from s2s_ft.model.pattern import distance_bias, visible
 from s2s_ft.model.positions import RelativePositionBias
 from s2s_ft.model.rectangles import Rectangles
+from s2s_ft.model.shapes import FINE, rounded_rows, steps_on
 
 IMPLEMENTATION = "s2s_ft"
 """Name under which the attention function is registered with transformers."""
@@ -173,7 +174,11 @@ class FullPass(AttentionPlan):
     against.
 
     The encoder sees the true tokens of the batch side by side, [1, C]; only here they are put in
-    their places in the rectangle, for the length of one attention.
+    their places in the rectangle, for the length of one attention. Where it pays, rows that nobody
+    reads follow them (`shapes.py`).
+
+    Attributes:
+        cells: [C] int64 the tokens that the encoder is to see, as `example * L + column`.
     """
 
     def __init__(
@@ -184,7 +189,9 @@ class FullPass(AttentionPlan):
         left_to_right_source: bool = False,
     ) -> None:
         """Take a batch; see `visible` for `left_to_right_source`."""
-        self.read_rows = batch.read_rows
+        self._is_written_out = batch.ids.device.type == "cpu" and relative is None
+        self._steps = steps_on(batch.ids.device) if self._is_written_out else FINE
+        self.cells, self.read_rows = rounded_rows(batch, self._steps)
         self._batch = batch
         self._relative = relative
         self._left_to_right_source = left_to_right_source
@@ -196,7 +203,7 @@ class FullPass(AttentionPlan):
     ) -> Tensor:
         """Source rows over source keys, all other rows over all keys; all tensors are packed."""
         # The relative bias learns, and its gradient is autograd's work.
-        if query.device.type == "cpu" and self._relative is None:
+        if self._is_written_out:
             return self._attend_written_out(layer, query, key, value, call)
         return self._attend_by_autograd(layer, query, key, value, call)
 
@@ -241,7 +248,7 @@ class FullPass(AttentionPlan):
     @cached_property
     def _rectangles(self) -> Rectangles:
         """Where they are in rectangles of like shape."""
-        return Rectangles(self._batch)
+        return Rectangles(self._batch, self._steps, len(self.cells))
 
     def _bias(self, window: int | None) -> tuple[Tensor, Tensor]:
         """Biases of the two products; layers with the same window share them."""

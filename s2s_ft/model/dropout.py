@@ -72,4 +72,4 @@ def use_cpu_dropout(encoder: nn.Module) -> None:
     for module in list(encoder.modules()):
         for name, child in list(module.named_children()):
             if type(child) is nn.Dropout:
-                setattr(module, name, CpuDropout(child.p))
+                setattr(module, name, CpuDropout(child.p).train(child.training))

@@ -3,7 +3,9 @@
 Notable: neither the smoothed V-wide target nor any of the dense intermediate results that autograd
 would keep ever exists: the gradient is known in closed form too. On a CPU both are worked out a few
 rows at a time, in one float32 buffer that stays in the processor's cache while it is passed over;
-all that goes through memory is the logits once and their gradient once, in the type they came in.
+all that goes through memory is the logits once and their gradient once, in the type they came in. A
+factor on the loss that is known beforehand is worked in there as well, where one from behind would
+be another pass.
 
 With smoothing e > 0 the loss is the KL divergence from a target that holds 1 - e at the label and
 s = e / (V - 2) at every other class but class 0, which gets nothing, whether as class or as label
@@ -31,19 +33,23 @@ CACHED_ELEMENTS = 1 << 19
 """Logits in float32 that a CPU works on at a time: 2 MiB."""
 
 
-def smoothed_loss(logits: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
+def smoothed_loss(
+    logits: Tensor, labels: Tensor, label_smoothing: float, scale: Tensor | float = 1.0
+) -> Tensor:
     """Summed loss of the supervised rows.
 
     Args:
-        logits: [N, V], any float type; the arithmetic is float32.
-        labels: [N] int64.
+        logits: [N', V], any float type; the arithmetic is float32. Rows behind those that have a
+            label are left out, and their gradient is zero.
+        labels: [N] int64, N <= N'.
         label_smoothing: e, in [0, 1).
+        scale: Factor on the loss, a number or a float32 scalar.
 
     Returns:
-        Float32 scalar, the sum over rows; its gradient can be asked for once.
+        Float32 scalar, the sum over rows times the factor; its gradient can be asked for once.
     """
     loss: Tensor = _SmoothedLoss.apply(  # type: ignore[no-untyped-call]
-        logits, labels, label_smoothing
+        logits, labels, label_smoothing, scale
     )
     return loss
 
@@ -52,7 +58,9 @@ class _SmoothedLoss(torch.autograd.Function):
     """The closed form at the top of this file."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
+    def forward(
+        ctx: Any, logits: Tensor, labels: Tensor, label_smoothing: float, scale: Tensor | float
+    ) -> Tensor:
         """See `smoothed_loss`."""
         on_cpu = logits.device.type == "cpu"
         count = max(1, CACHED_ELEMENTS // logits.shape[1] if on_cpu else logits.shape[0])
@@ -61,26 +69,38 @@ class _SmoothedLoss(torch.autograd.Function):
         ctx.gradient = None
         if ctx.needs_input_grad[0]:
             ctx.gradient = torch.empty_like(logits, dtype=kept)
+            ctx.gradient[labels.shape[0] :].zero_()
             ctx.dtype = logits.dtype
         losses = []
-        for start in range(0, logits.shape[0], count):
-            part = slice(start, start + count)
-            loss, gradient = _rows(logits[part].float(), labels[part], label_smoothing)
+        for start in range(0, labels.shape[0], count):
+            part = slice(start, min(start + count, labels.shape[0]))
+            loss, gradient = _rows(logits[part].float(), labels[part], label_smoothing, scale)
             losses.append(loss)
             if ctx.gradient is not None:
                 ctx.gradient[part] = gradient
         return torch.cat(losses).sum() if losses else logits.new_zeros((), dtype=torch.float32)
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:
         """The gradient times the scalar that comes from above, in the buffer it was kept in."""
         gradient, ctx.gradient = ctx.gradient, None
         assert gradient is not None, "the gradient of a loss can be asked for once"
-        return gradient.mul_(upstream).to(ctx.dtype), None, None
+        if not _is_one(upstream):
+            gradient.mul_(upstream)
+        return gradient.to(ctx.dtype), None, None, None
 
 
-def _rows(scores: Tensor, labels: Tensor, label_smoothing: float) -> tuple[Tensor, Tensor]:
-    """[n, 1] losses of some rows, and [n, V] the gradient of their sum on the float32 scores."""
+def _is_one(factor: Tensor) -> bool:
+    """Whether a scalar need not be multiplied by; a GPU is not asked, it would be waited for."""
+    return factor.device.type == "cpu" and float(factor) == 1.0
+
+
+def _rows(
+    scores: Tensor, labels: Tensor, label_smoothing: float, scale: Tensor | float
+) -> tuple[Tensor, Tensor]:
+    """[n, 1] losses of some rows times a factor, and [n, V] the gradient of their sum on the
+    float32 scores.
+    """
     others = scores.shape[1] - 2
     share, confidence = label_smoothing / others, 1.0 - label_smoothing
     index = labels.unsqueeze(-1)
@@ -93,11 +113,11 @@ def _rows(scores: Tensor, labels: Tensor, label_smoothing: float) -> tuple[Tenso
         -1, index, torch.full_like(normalizer, share - confidence)
     )
     if label_smoothing == 0.0:
-        return losses, gradient
+        return losses * scale, gradient.mul_(scale)
     at_others = scores.sum(dim=-1, keepdim=True) - scores[:, :1] - at_label
     constant = confidence * math.log(confidence) + label_smoothing * math.log(share)
     losses = losses + constant - share * (at_others - others * normalizer)
     gradient.sub_(share)
     gradient[:, 0] += share
-    counts = (index != 0).to(scores.dtype)  # torch fills slowly where a mask says so
-    return losses.mul_(counts), gradient.mul_(counts)
+    factors = (index != 0) * scale  # torch fills slowly where a mask says so
+    return losses.mul_(factors), gradient.mul_(factors)

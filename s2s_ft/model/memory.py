@@ -19,6 +19,8 @@ import platform
 
 import torch
 
+from s2s_ft.model.precision import has_amx
+
 # Names and numbers of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 
@@ -30,6 +32,10 @@ GROWTH_BYTES = 256 * 2**20
 
 KERNELS = 64
 """Compiled kernels that each of the two stores keeps: more than the products of one pass need."""
+
+KERNELS_OF_TILES = 256
+"""The same of oneDNN's store on processors with AMX. Their kernels take so long to compile that
+training rounds its shapes up to few (`shapes.py`), most of which come back."""
 
 KERNEL_STORES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 """Variables of the environment that say how many: to oneDNN, and to torch's layer above it."""
@@ -47,8 +53,9 @@ def keep_freed_memory() -> bool:
     Returns:
         Whether the allocator took the settings: not where it is not glibc's.
     """
-    for name in KERNEL_STORES:
-        os.environ.setdefault(name, str(KERNELS))
+    kernels = KERNELS_OF_TILES if has_amx() else KERNELS
+    for name, count in zip(KERNEL_STORES, (kernels, KERNELS), strict=True):
+        os.environ.setdefault(name, str(count))
     if platform.libc_ver()[0] != "glibc":
         return False
     library = ctypes.CDLL(None)

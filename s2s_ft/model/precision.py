@@ -8,6 +8,7 @@ at the processor and the check of a product.
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import torch
@@ -23,14 +24,15 @@ def fast_float32_matmul() -> str:
         The setting left in force, "medium" or "highest".
     """
     torch.set_float32_matmul_precision("medium")
-    if not _has_amx() and _relative_error_of_products() < MAX_RELATIVE_ERROR:
+    if not has_amx() and _relative_error_of_products() < MAX_RELATIVE_ERROR:
         return "medium"
     torch.set_float32_matmul_precision("highest")
     return "highest"
 
 
-def _has_amx() -> bool:
-    """Whether the processor multiplies bfloat16 tiles; where unknown, a product must decide."""
+@functools.cache
+def has_amx() -> bool:
+    """Whether the processor multiplies bfloat16 tiles; not where that is unknown."""
     try:
         return "amx_bf16" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:

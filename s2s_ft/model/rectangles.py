@@ -11,7 +11,8 @@ shapes counts as well: oneDNN compiles a kernel for each, in the time of a small
 Where several threads share the work, one rectangle holds the whole batch.
 
 What stands in a cell of padding is its example's first row: nobody looks there, and where that row
-is no number it is so for that example alone.
+is no number it is so for that example alone. Packed rows behind all true ones stand nowhere, and
+what comes back to them is zero.
 
 Letters: B batch, n examples of a rectangle, H heads, L row length of a rectangle, C packed rows, F
 rows of the buffer, D head size.
@@ -27,6 +28,7 @@ import torch
 from torch import Tensor
 
 from s2s_ft.layout import Batch
+from s2s_ft.model.shapes import Steps, rounded
 
 STEP = 16
 """Columns to which the source, and all that follows it, are rounded up: a vector of float32."""
@@ -74,15 +76,22 @@ class Rectangle:
 class Rectangles:
     """Moves packed rows into a buffer of rectangles and back."""
 
-    def __init__(self, batch: Batch) -> None:
-        """Sort the examples by shape."""
+    def __init__(self, batch: Batch, steps: Steps, num_rows: int) -> None:
+        """Sort the examples by shape.
+
+        Args:
+            batch: Its examples.
+            steps: To what the blocks of a rectangle for the whole batch are rounded up.
+            num_rows: Packed rows that there are, C or more.
+        """
+        self._num_rows = num_rows
         self.parts: list[Rectangle] = []
         self._places: list[Tensor] = []  # [n, L] each: which packed row stands there
         self._real: list[Tensor] = []  # [n, L] each: whether it belongs there
         packed_place = torch.zeros_like(batch.ids).view(-1)
         packed_place[batch.cells] = torch.arange(len(batch.cells), device=batch.cells.device)
         start = 0
-        for examples, source, target in _alike(batch):
+        for examples, source, target in _alike(batch, steps):
             part, real, columns = _laid_out_anew(batch, examples, source, target)
             places = packed_place.view(batch.ids.shape)[examples][:, columns]
             self.parts.append(Rectangle(part, start))
@@ -107,12 +116,14 @@ class Rectangles:
         places, cells = self._indices(packed.shape[1], in_halves=in_halves)
         rows = packed.transpose(1, 2).reshape(-1, packed.shape[3])
         spread = rows.new_zeros(places.shape[0], rows.shape[1])
-        return spread.index_copy_(0, cells, rows)
+        return spread.index_copy_(0, cells, rows[: len(cells)])
 
     def gather(self, buffer: Tensor, heads: int, *, in_halves: bool = False) -> Tensor:
         """[F, D] -> [1, H, C, D], stored row by row with the heads side by side."""
         _, cells = self._indices(heads, in_halves=in_halves)
-        rows = buffer.index_select(0, cells)
+        rows = buffer.new_empty(self._num_rows * heads, buffer.shape[1])
+        torch.index_select(buffer, 0, cells, out=rows[: len(cells)])
+        rows[len(cells) :].zero_()
         return rows.view(1, -1, heads, buffer.shape[1]).transpose(1, 2)
 
     def _indices(self, heads: int, *, in_halves: bool) -> tuple[Tensor, Tensor]:
@@ -132,7 +143,7 @@ class Rectangles:
         return self._known[heads, in_halves]
 
 
-def _alike(batch: Batch) -> Iterator[tuple[Tensor, int, int]]:
+def _alike(batch: Batch, steps: Steps) -> Iterator[tuple[Tensor, int, int]]:
     """Examples that share a rectangle, and the sizes of its source and target blocks.
 
     With several threads they all do: these wait for one another at the end of each operation, and
@@ -140,11 +151,12 @@ def _alike(batch: Batch) -> Iterator[tuple[Tensor, int, int]]:
     """
     if torch.get_num_threads() > 1:
         everyone = torch.arange(batch.num_examples, device=batch.ids.device)
-        yield everyone, batch.source_size, batch.target_size
+        largest = rounded(batch.source_size, steps.columns)
+        yield everyone, largest, rounded(batch.target_size, steps.columns)
         return
     blocks = 2 if batch.has_pseudo else 1
-    sources = _rounded(batch.source_lengths, STEP)
-    targets = _rounded(batch.target_lengths, STEP // blocks)
+    sources = [rounded(size, STEP) for size in batch.source_lengths.tolist()]
+    targets = [rounded(size, STEP // blocks) for size in batch.target_lengths.tolist()]
     shapes = list(zip(sources, targets, strict=True))
     order = sorted(range(len(shapes)), key=lambda example: shapes[example])
     for (source, target), members in groupby(order, key=lambda example: shapes[example]):
@@ -154,11 +166,6 @@ def _alike(batch: Batch) -> Iterator[tuple[Tensor, int, int]]:
             count = 1 << (min(most, len(same)).bit_length() - 1)  # few shapes: 1, 2, 4, ...
             yield torch.tensor(same[:count], device=batch.ids.device), source, target
             del same[:count]
-
-
-def _rounded(lengths: Tensor, step: int) -> list[int]:
-    """Up to a multiple."""
-    return [-(-length // step) * step for length in lengths.tolist()]
 
 
 def _laid_out_anew(

@@ -105,31 +105,39 @@ class Seq2SeqModel(nn.Module):
         """Where the weights are."""
         return next(self.parameters()).device
 
-    def forward(self, batch: Batch, label_smoothing: float) -> Tensor:
+    def forward(self, batch: Batch, label_smoothing: float, scale: Tensor | float = 1.0) -> Tensor:
         """The same as `loss`, under the name that wrappers of modules call."""
-        return self.loss(batch, label_smoothing)
+        return self.loss(batch, label_smoothing, scale)
 
-    def loss(self, batch: Batch, label_smoothing: float) -> Tensor:
+    def loss(self, batch: Batch, label_smoothing: float, scale: Tensor | float = 1.0) -> Tensor:
         """Summed label-smoothed loss over the supervised rows, and the teacher's if there is one.
 
         Args:
             batch: On the model's device.
             label_smoothing: In [0, 1).
+            scale: Factor on the sum; 1 / the supervised tokens of an update makes it their mean.
 
         Returns:
-            Float32 scalar; divide by the supervised tokens of the whole update for their mean.
+            Float32 scalar.
         """
-        logits = self.logits(batch)
+        logits = self._rounded_logits(batch)
+        if self.teacher is None:
+            return smoothed_loss(logits, batch.labels, label_smoothing, scale)
         loss = smoothed_loss(logits, batch.labels, label_smoothing)
-        return loss if self.teacher is None else self.teacher(loss, logits, batch)
+        return self.teacher(loss, logits[: batch.num_supervised], batch) * scale
 
     def logits(self, batch: Batch, *, left_to_right_source: bool = False) -> Tensor:
         """[N, V] logits at the supervised rows of a batch."""
+        logits = self._rounded_logits(batch, left_to_right_source=left_to_right_source)
+        return logits[: batch.num_supervised]
+
+    def _rounded_logits(self, batch: Batch, *, left_to_right_source: bool = False) -> Tensor:
+        """The same, and behind them those of rows that only round their number up."""
         plan = FullPass(
             batch, self.relative_position_bias, left_to_right_source=left_to_right_source
         )
-        ids = batch.ids.view(-1)[batch.cells].unsqueeze(0)
-        positions = batch.positions.view(-1)[batch.cells].unsqueeze(0)
+        ids = batch.ids.view(-1)[plan.cells].unsqueeze(0)
+        positions = batch.positions.view(-1)[plan.cells].unsqueeze(0)
         place = torch.arange(ids.shape[1], device=ids.device).unsqueeze(0)
         return self.run(ids, positions, place >= batch.num_source_tokens, plan)
 

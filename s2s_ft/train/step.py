@@ -236,18 +236,19 @@ def _accumulate_gradients(
 ) -> Tensor:
     """Send every micro-batch forward and back; returns this rank's share of the update's loss."""
     state.optimizer.zero_grad(set_to_none=True)
-    share = (1.0 / tokens).float()
+    ranks = state.world.size
+    # The ranks' gradients are averaged, and their sum is what is wanted.
+    share = (ranks / tokens).float()
     total = torch.zeros((), device=state.precision.device)
     for number, part in enumerate(micro_batches):
         is_last = number == len(micro_batches) - 1
         _seed_dropout(state.seed, state.step, part.number)
         with _gradient_exchange(state.network, wanted=is_last):
             with state.precision.autocast():
-                loss = state.network(part.batch, state.label_smoothing) * (share * part.weight)
-            # The ranks' gradients are averaged, and their sum is what is wanted.
-            state.precision.backward(loss * float(state.world.size))
+                loss = state.network(part.batch, state.label_smoothing, share * part.weight)
+            state.precision.backward(loss)
         total += loss.detach()
-    return total
+    return total / ranks
 
 
 def _gradient_norm(state: TrainState) -> Tensor:
@@ -282,7 +283,7 @@ def _diagnosis(
     for part in launched.micro_batches:
         _seed_dropout(state.seed, state.step, part.number)
         with state.precision.autocast():
-            each = state.network(part.batch, state.label_smoothing) * (part.weight / tokens)
+            each = state.network(part.batch, state.label_smoothing, part.weight / tokens)
         each.backward()
         losses.append(float(each.detach()))
     told = what_failed(state.model, launched.micro_batches, losses, loss=loss, norm=norm)

@@ -148,11 +148,13 @@ def poison(argv: list[str]) -> int:
     own = Seq2SeqModel.forward
     passes = 0
 
-    def forward(self: Seq2SeqModel, batch: Batch, label_smoothing: float) -> Tensor:
+    def forward(
+        self: Seq2SeqModel, batch: Batch, label_smoothing: float, scale: Tensor | float = 1.0
+    ) -> Tensor:
         nonlocal passes
         passes += self.training
         is_bad = os.environ["RANK"] == "1" and passes > 4
-        return own(self, batch, label_smoothing) * (math.nan if is_bad else 1.0)
+        return own(self, batch, label_smoothing, scale) * (math.nan if is_bad else 1.0)
 
     Seq2SeqModel.forward = forward  # type: ignore[method-assign]
     return train_with(argv)

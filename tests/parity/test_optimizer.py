@@ -42,10 +42,10 @@ class MeanOfMeans(nn.Module):
         self.share = sum(batch.num_supervised for batch in batches) / len(batches)
         self.losses: list[float] = []
 
-    def forward(self, batch: Batch, label_smoothing: float) -> Tensor:
+    def forward(self, batch: Batch, label_smoothing: float, scale: Tensor) -> Tensor:
         mean = self.model.loss(batch, label_smoothing) / (batch.num_supervised + 1e-5)
         self.losses.append(mean.item())
-        return mean * self.share
+        return mean * self.share * scale
 
 
 def golden_run(

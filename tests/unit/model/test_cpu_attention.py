@@ -88,8 +88,8 @@ def test_what_is_no_number_stays_with_its_example(dropout: float) -> None:
 def test_it_follows_autocast() -> None:
     laid, call = batch(2), AttentionCall(0.3, 0.0, None)
     exact = outcome("_attend_written_out", laid, call, dtype=torch.float32)
+    plan = FullPass(laid)
     with torch.autocast("cpu", torch.bfloat16):
-        plan = FullPass(laid)
         result = plan.attend(0, *heads_of(laid, torch.float32), call)
     assert result.dtype is torch.bfloat16
     torch.testing.assert_close(result.float(), exact[0], atol=0.03, rtol=0.05)

@@ -125,3 +125,20 @@ def test_names_ties_and_hooks_stay(tiny_checkpoint: Callable[[str], Path]) -> No
     assert all(before[name] is after[name] for name in before)
     head(torch.randn(2, 32))
     assert seen == [head]
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(24, 24), (64, 24), (24, 64), (24, 1000)])
+@pytest.mark.parametrize("rows", [5, 12])
+@pytest.mark.parametrize("tiles", [False, True])
+def test_gradients_of_weights_of_any_shape(
+    inputs: int, outputs: int, rows: int, monkeypatch: pytest.MonkeyPatch, *, tiles: bool
+) -> None:
+    monkeypatch.setattr(cpu_linear, "has_amx", lambda: tiles)
+    monkeypatch.setattr(cpu_linear, "MANY_ROWS", 12)
+    torch.manual_seed(0)
+    upstream, read = torch.randn(rows, outputs).bfloat16(), torch.randn(rows, inputs).bfloat16()
+    found = cpu_linear.weight_gradient(upstream, read)
+    assert found.is_contiguous()
+    torch.testing.assert_close(
+        found.float(), upstream.float().t() @ read.float(), atol=0.05, rtol=0.01
+    )

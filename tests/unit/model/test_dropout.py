@@ -61,3 +61,11 @@ def test_every_dropout_of_an_encoder_is_replaced() -> None:
     found = [module for module in encoder.modules() if isinstance(module, nn.Dropout)]
     assert [type(module) for module in found] == [CpuDropout, CpuDropout]
     assert [module.p for module in found] == [0.2, 0.4]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_replaced_layer_stays_in_training_or_out_of_it(*, training: bool) -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5)).train(training)
+    use_cpu_dropout(model)
+    assert type(model[1]) is CpuDropout
+    assert model[1].training is training

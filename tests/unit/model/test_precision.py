@@ -15,7 +15,9 @@ from s2s_ft.model.precision import fast_float32_matmul
 @pytest.fixture
 def _restored_products() -> Iterator[None]:
     before = torch.get_float32_matmul_precision()
+    precision.has_amx.cache_clear()
     yield
+    precision.has_amx.cache_clear()
     torch.set_float32_matmul_precision(before)
 
 

@@ -42,8 +42,8 @@ class WordModel(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(8, vocab_size)
 
-    def forward(self, batch: Batch, label_smoothing: float) -> Tensor:
-        return self.loss(batch, label_smoothing)
+    def forward(self, batch: Batch, label_smoothing: float, scale: Tensor | float = 1.0) -> Tensor:
+        return self.loss(batch, label_smoothing) * scale
 
     def loss(self, batch: Batch, label_smoothing: float) -> Tensor:
         hidden = self.LayerNorm(self.words(batch.ids.reshape(-1)[batch.supervised]))

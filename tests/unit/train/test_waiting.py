@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from s2s_ft.model import pretrained, seq2seq
+from s2s_ft.model import loss, pretrained, seq2seq
 from s2s_ft.options.model import ModelOptions
 from s2s_ft.text import TextCodec
 from s2s_ft.train import step
@@ -83,8 +83,9 @@ def with_encoder(
     tiny_checkpoint: Callable[[str], Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> MakeState:
-    """A function that gives a state whose model is a tiny encoder of a family."""
+    """A function that gives a state whose model is a tiny encoder of a family, as on a GPU."""
     monkeypatch.setattr(seq2seq, "FullPass", _OfAGpu)
+    monkeypatch.setattr(loss, "_is_one", lambda _factor: False)
 
     def make(family: str) -> TrainState:
         options = ModelOptions(model_name_or_path=str(tiny_checkpoint(family)), dropout=0.1)
