@@ -16,6 +16,7 @@ import torch
 
 from benchmarks.rounds import Round
 from s2s_ft.layout import Batch
+from s2s_ft.model.precision import fast_float32_matmul
 
 ROWS = 1600
 """Rows of the measured products, about the tokens of a batch."""
@@ -50,7 +51,7 @@ def floor_gigaflop(batch: Batch, config: Any, *, whole: bool = False) -> float:
 
 def product_rate(hidden: int, wide: int, *, bf16: bool) -> Round:
     """A contestant that only multiplies: its "examples" are billions of operations."""
-    torch.set_float32_matmul_precision("medium")
+    fast_float32_matmul()
     dtype = torch.bfloat16 if bf16 else torch.float32
     rows = torch.randn(ROWS, hidden).to(dtype)
     weight = torch.randn(wide, hidden).to(dtype)

@@ -1,6 +1,6 @@
 """Kill a training run again and again, and see that nothing of it is lost.
 
-    python benchmarks/kill.py [--kills 50] [--processes 1 2] [--tiny] [--seed N] [--fork]
+    python benchmarks/kill.py [--kills 50] [--processes 1 2] [--tiny] [--seed N] [--fork] [--bf16]
                               [--updates 60] [--batch 16] [--save_steps 3]
 
 A run is ended at random moments by SIGKILL, or by SIGTERM, SIGUSR1 or SIGINT (a third of the blows
@@ -130,6 +130,7 @@ def main() -> None:
     parser.add_argument(
         "--fork", action="store_true", help="fork the runs: no imports, no torchrun"
     )
+    parser.add_argument("--bf16", action="store_true", help="train in bfloat16")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     given = parser.parse_args()
     print(f"--seed {given.seed}", flush=True)
@@ -153,6 +154,7 @@ def main() -> None:
                 batch=given.batch,
                 save_steps=given.save_steps,
             )
+            flags += ["--bf16"] * given.bf16
             story = Story(launcher, flags, folder / str(processes), choice)
             print(f"{processes} processes: {story.whole_seconds:.1f} s undisturbed", flush=True)
             blows: list[Blow] = []
@@ -171,6 +173,7 @@ def main() -> None:
             batch=given.batch,
             save_steps=given.save_steps,
             forked=given.fork,
+            bf16=given.bf16,
             blows={
                 str(size): [asdict(blow) for blow in each] for size, (_, each) in stories.items()
             },

@@ -33,9 +33,9 @@ GROWTH_BYTES = 256 * 2**20
 KERNELS = 64
 """Compiled kernels that each of the two stores keeps: more than the products of one pass need."""
 
-KERNELS_OF_TILES = 256
+KERNELS_OF_TILES = 1024
 """The same of oneDNN's store on processors with AMX. Their kernels take so long to compile that
-training rounds its shapes up to few (`shapes.py`), most of which come back."""
+training rounds its shapes up to few (`shapes.py`); these come back, and are worth their memory."""
 
 KERNEL_STORES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 """Variables of the environment that say how many: to oneDNN, and to torch's layer above it."""
