@@ -39,6 +39,7 @@ from s2s_ft.model.pattern import MASKED, visible
 from s2s_ft.model.precision import fast_float32_matmul
 from s2s_ft.model.pretrained import load_for_training
 from s2s_ft.model.seq2seq import Seq2SeqModel
+from s2s_ft.model.shapes import Steps
 from s2s_ft.options.model import ModelOptions
 from s2s_ft.text import TextCodec
 from s2s_ft.train.distributed import World
@@ -130,7 +131,7 @@ class _ByAutograd(FullPass):
     _attend_written_out = FullPass._attend_by_autograd
 
 
-def _all_together(batch: Batch) -> Iterator[tuple[Tensor, int, int]]:
+def _all_together(batch: Batch, _steps: Steps) -> Iterator[tuple[Tensor, int, int]]:
     """One rectangle for the whole batch, as wide as its longest rows."""
     yield torch.arange(batch.num_examples), batch.source_size, batch.target_size
 
