@@ -20,6 +20,7 @@ from __future__ import annotations
 import random
 import sys
 import tempfile
+from argparse import ArgumentParser
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -116,8 +117,8 @@ def flags_for(
     return [str(word) for word in words]
 
 
-def main() -> None:
-    """Kill, compare and write the table."""
+def command_line() -> ArgumentParser:
+    """What the benchmark may be told."""
     parser = parser_of(__doc__)
     parser.add_argument("--kills", type=int, default=50, help="for each number of processes")
     parser.add_argument("--kills_a_run", type=int, default=6)
@@ -132,7 +133,12 @@ def main() -> None:
     )
     parser.add_argument("--bf16", action="store_true", help="train in bfloat16")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
-    given = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Kill, compare and write the table."""
+    given = command_line().parse_args()
     print(f"--seed {given.seed}", flush=True)
     choice = random.Random(given.seed)
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:

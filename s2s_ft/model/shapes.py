@@ -64,6 +64,8 @@ def rounded_rows(batch: Batch, steps: Steps) -> tuple[Tensor, Tensor]:
         [C'] and [N'] int64. The extra rows repeat the first true token, so that they are rows like
         any other; no gradient comes back from them.
     """
+    if steps is FINE:  # on a GPU a copy of each would be two operations of every update
+        return batch.cells, batch.read_rows
     true, read = batch.num_tokens, batch.num_supervised
     missing = rounded(read, steps.read_rows) - read
     needed = true + min(missing, 1)  # a row that they can point at
