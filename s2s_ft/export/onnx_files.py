@@ -28,6 +28,7 @@ from s2s_ft.methods import Method, method_named
 from s2s_ft.model.positions import num_positions
 from s2s_ft.model.pretrained import load_finetuned
 from s2s_ft.model.seq2seq import Seq2SeqModel
+from s2s_ft.model.torch_release import require_torch
 from s2s_ft.text import TextCodec
 
 logger = logging.getLogger(__name__)
@@ -42,8 +43,9 @@ def check_packages(*, int8: bool) -> None:
     """Make sure that what is needed is installed.
 
     Raises:
-        EnvironmentFault: A package is missing.
+        EnvironmentFault: A package is missing, or torch is too old.
     """
+    require_torch("2.8", "python -m s2s_ft.export")
     for name in ("onnx", "onnxscript", *(["onnxruntime"] if int8 else [])):
         try:
             importlib.import_module(name)

@@ -48,7 +48,7 @@ def export(options: ExportOptions) -> int:
 
     Raises:
         ValueError: The checkpoint cannot be used, or the folder is not empty.
-        EnvironmentFault: A package is missing.
+        EnvironmentFault: A package is missing, or torch is too old.
         OSError: The folder cannot be written.
     """
     output_dir = Path(options.output_dir)

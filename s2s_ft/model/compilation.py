@@ -24,13 +24,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch._dynamo.exc import TorchDynamoException
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from s2s_ft.cli import EnvironmentFault
 from s2s_ft.layout import Batch, Corrupted, lay_out
-from s2s_ft.model.files import first_line
+from s2s_ft.model.compiler import faults_of_compiling
 from s2s_ft.model.parts import encoder_layers
 from s2s_ft.model.positions import num_positions
 from s2s_ft.model.seq2seq import Seq2SeqModel
@@ -58,13 +56,8 @@ def compile_encoder(
     pieces = [piece for _, layer in encoder_layers(model.encoder) for piece in _pieces(layer)]
     for piece in pieces:
         _compile_for_training(piece)
-    try:
+    with faults_of_compiling():
         _warm_up(model, autocast)
-    except TorchDynamoException as error:
-        raise EnvironmentFault(
-            f"--torch_compile: torch cannot compile here ({first_line(error)}); install a C++ "
-            "compiler such as g++, or leave the flag out"
-        ) from error
     logger.info(
         "compiled %d pieces of the encoder in %.0f s", len(pieces), time.monotonic() - start
     )

@@ -29,6 +29,7 @@ from s2s_ft.model.loss import smoothed_loss
 from s2s_ft.model.passes import StepPass
 from s2s_ft.model.positions import RelativePositionBias, position_offset
 from s2s_ft.model.rows import leave_out_unread_rows
+from s2s_ft.model.torch_release import require_torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,8 +234,10 @@ class Seq2SeqModel(nn.Module):
     @cached_property
     def _compiled_run(self) -> Callable[..., Tensor]:
         """`_run`, compiled when it is first called."""
-        compiled: Callable[..., Tensor] = torch.compile(self._run, dynamic=False)
-        return compiled
+        require_torch("2.7", "--torch_compile")
+        from s2s_ft.model.compiler import compiled
+
+        return compiled(self._run)
 
     def _types(self, is_target: Tensor) -> Tensor | None:
         """Token-type ids of each token; None for encoders that have no such argument."""

@@ -46,7 +46,7 @@ from s2s_ft.train.distributed import World
 from s2s_ft.train.held_out import HeldOutRows
 from s2s_ft.train.precision import Precision
 from s2s_ft.train.schedule import Schedule
-from s2s_ft.train.sharding import require_whole, whole
+from s2s_ft.train.sharding import whole
 
 __all__ = ["DevReport", "Sample", "Validator"]
 
@@ -93,10 +93,7 @@ class Validator:
 
         Raises:
             ValueError: There is no such file, or one of its rows is at fault.
-            EnvironmentFault: With `--fsdp`, torch is too old for it.
         """
-        if options.runtime.fsdp and world.size > 1 and options.validation.dev_file is not None:
-            require_whole()
         rows = HeldOutRows.open(options, codec, method, world, folder)
         if rows is None:
             return None

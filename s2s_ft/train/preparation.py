@@ -38,6 +38,7 @@ from s2s_ft.train.optimizer import make_optimizer
 from s2s_ft.train.precision import Precision, choose_precision
 from s2s_ft.train.resume import RunFacts
 from s2s_ft.train.schedule import Schedule, global_batch_size, plan_schedule
+from s2s_ft.train.sharding import check_torch
 from s2s_ft.train.shared_store import built_by_main
 from s2s_ft.train.step import TrainState
 from s2s_ft.train.teacher import attach_teacher, identity_of, load_teacher
@@ -137,6 +138,8 @@ def _choose_arithmetic(options: TrainOptions, world: World) -> Precision:
     runtime = options.runtime
     on_gpu = torch.cuda.is_available() and not runtime.no_cuda
     device = torch.device("cuda", world.local_rank) if on_gpu else torch.device("cpu")
+    if runtime.fsdp and world.size > 1:
+        check_torch(device, looks=options.validation.dev_file is not None)
     precision = choose_precision(
         device, fp16=runtime.fp16, bf16=runtime.bf16, fp16_opt_level=runtime.fp16_opt_level
     )

@@ -20,9 +20,9 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from s2s_ft.cli import EnvironmentFault
 from s2s_ft.model.parts import encoder_layers
 from s2s_ft.model.seq2seq import Seq2SeqModel
+from s2s_ft.model.torch_release import require_torch
 
 OptimizerState = dict[str, dict[str, Tensor]]
 """Name of a parameter -> `exp_avg`, `exp_avg_sq`, `step` -> tensor."""
@@ -44,17 +44,20 @@ def shard(model: Seq2SeqModel, device: torch.device, size: int) -> nn.Module:
     return model
 
 
-def require_whole() -> None:
-    """Make sure that `whole` will work, before anything slow is done.
+def check_torch(device: torch.device, *, looks: bool) -> None:
+    """Make sure that this torch can do what is wanted, before anything slow is done.
+
+    Args:
+        device: Of this rank.
+        looks: Whether held-out rows will be decoded, for which weights are brought together.
 
     Raises:
         EnvironmentFault: torch is too old.
     """
-    if not hasattr(FSDPModule, "set_reshard_after_forward"):  # torch has it from 2.8 on
-        raise EnvironmentFault(
-            f"--fsdp and --dev_file together need torch 2.8 or newer, and this is "
-            f"{torch.__version__}: install a newer one, or leave one of the flags out"
-        )
+    if device.type == "cpu":  # there were no events of a CPU
+        require_torch("2.7", "--fsdp on a CPU")
+    if looks:  # FSDPModule.set_reshard_after_forward
+        require_torch("2.8", "--fsdp with --dev_file")
 
 
 @contextmanager

@@ -4,6 +4,7 @@ scores are true probabilities; what runs out of memory is searched again.
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,7 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.torch_version import TorchVersion
 
+from s2s_ft.cli import EnvironmentFault
 from s2s_ft.corruption import Corruption
 from s2s_ft.decode import session
 from s2s_ft.decode.search.beam_search import SearchResult
@@ -95,12 +98,37 @@ def test_batch_order_and_joining_make_no_difference(
     )
 
 
+@pytest.mark.skipif(torch.__version__ < "2.7", reason="older ones are refused")
 def test_compiled_steps_give_the_same(tiny_checkpoint: Callable[[str], Path]) -> None:
     model = load_finetuned(str(tiny_checkpoint("bert")))
     method = PseudoMask(SPECIAL, 20, 8)
     rows = sources(method)
     budget = Budget(3, refill_share=0.0, compile=True)
     same(decoded(model, method, rows, budget), generate_batch(model, method, rows, SETTINGS))
+
+
+@pytest.mark.parametrize(
+    ("release", "cause"),
+    [("2.6.0", r"torch 2\.7"), ("2.13.0", r"torch cannot compile here \(no C\+\+ compiler\)")],
+)
+def test_a_machine_that_cannot_compile_is_told(
+    tiny_checkpoint: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    release: str,
+    cause: str,
+) -> None:
+    def refuse(*_arguments: Any) -> None:
+        raise RuntimeError("no C++ compiler\nat all")
+
+    torch._dynamo.reset()
+    monkeypatch.setattr(torch, "__version__", TorchVersion(release))
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=refuse))
+    model = load_finetuned(str(tiny_checkpoint("bert")))
+    method = PseudoMask(SPECIAL, 20, 8)
+    with pytest.raises(EnvironmentFault, match=f"--torch_compile: {cause}") as caught:
+        decoded(model, method, sources(method), Budget(3, refill_share=0.0, compile=True))
+    assert "\n" not in str(caught.value)
+    torch._dynamo.reset()
 
 
 def test_where_memory_runs_out_the_rest_is_searched_in_smaller_batches(

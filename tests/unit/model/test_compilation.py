@@ -149,7 +149,7 @@ class TestCompiling:
         compile_encoder(model)
         assert all(parameter.grad is None for parameter in model.parameters())
         made = counters["stats"]["unique_graphs"]
-        assert 0 < made <= 4
+        assert 0 < made <= (4 if torch.__version__ >= "2.11" else 6)
         for batch, before in zip(BATCHES, plain, strict=True):
             after = gradients(model, batch)
             assert after.keys() == before.keys()

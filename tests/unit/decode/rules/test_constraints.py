@@ -134,6 +134,7 @@ def test_bad_words(words: tuple[Any, ...], history: list[int], wanted: set[int])
     assert set(found[0, 0].nonzero().flatten().tolist()) == wanted
 
 
+IN_NO_WORD = 4
 BAD_WORDS = ((3,), (5, 6), (5, 5), (1, 2, 1), (8, 7, 6, 5), (2, EOS))
 RULES = {
     "ngrams of 1": (RepeatedNgrams(1, (), CPU), NoRepeatNGramLogitsProcessor(1)),
@@ -156,6 +157,8 @@ def test_transformers_forbids_the_same(name: str) -> None:
         found = forbidden(rule, progress)
         for example, beams in enumerate(progress.history):
             tokens = beams[:, : progress.steps[example]]
+            if name == "bad words":  # some releases miss a word of one token more than there are
+                tokens = torch.cat([torch.full((3, 4), IN_NO_WORD), tokens], dim=1)
             theirs = processor(tokens, torch.zeros(3, VOCABULARY)).isinf()
             assert found[example].equal(theirs), (seed, example)
             assert forbidden(rule, alone(progress, example))[0].equal(theirs)

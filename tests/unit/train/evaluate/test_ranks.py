@@ -14,9 +14,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.distributed.fsdp import FSDPModule
 
-from s2s_ft.cli import EnvironmentFault
 from s2s_ft.data.features import build_or_open
 from s2s_ft.text import TextCodec
 from s2s_ft.train.dev_report import DevReport
@@ -160,12 +158,3 @@ def test_training_does_not_feel_a_look(
 
     without, looked_at = trained(None), trained(open_rows(eval_beam_size=2))
     assert all(torch.equal(value, looked_at[name]) for name, value in without.items())
-
-
-def test_a_torch_that_cannot_keep_weights_together_is_told_at_once(
-    open_rows: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delattr(FSDPModule, "set_reshard_after_forward")
-    with pytest.raises(EnvironmentFault, match=r"--fsdp and --dev_file .* torch 2\.8"):
-        open_rows(World(size=2), fsdp=True)
-    assert len(open_rows(World(), fsdp=True).rows) == 16
