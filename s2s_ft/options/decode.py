@@ -174,7 +174,8 @@ class DecodeRuntimeOptions:
         metadata=flag("Compute linear layers in 8-bit integers: fastest on a CPU, less exact."),
     )
     torch_compile: bool = field(
-        default=False, metadata=flag("Compile the steps of the search with torch.compile.")
+        default=False,
+        metadata=flag("Compile the steps of the search with torch.compile; torch 2.7 or newer."),
     )
     seed: int = field(
         default=123,
