@@ -46,6 +46,9 @@ ALIKE_SECONDS = 1.0
 GRACE_SECONDS = 3.0
 """How long a process that ends waits for others to leave, or to find, a reason."""
 
+LETTING_GO_SECONDS = 0.2
+"""How long gloo's threads are given to let go of tensors where torch does not wait for that."""
+
 _FAULT = "fault"
 _ENDED = "ended"
 _DONE = "done"
@@ -82,11 +85,11 @@ def join(*, local_rank: int, on_gpu: bool) -> Iterator[World]:
         # later, torch waits for a thread that waits for Python.
         clear_frames(fault.__traceback__)
         if not is_lost_connection(fault):
-            _tell(world, fault, leave=dist.destroy_process_group if not on_gpu else None)
+            _tell(world, fault, leave=_leave if not on_gpu else None)
             raise
         raise _cause(world) from fault
     _wait_for_all(world)
-    dist.destroy_process_group()
+    _leave()
 
 
 def _place(local_rank: int) -> World:
@@ -230,6 +233,15 @@ def _wait_for_all(world: World) -> None:
     with suppress(RuntimeError):  # the store went with rank 0, which left after all were done
         store.add(_DONE, 1)
         _comes_true(lambda: store.add(_DONE, 0) >= world.size, TIMEOUT.total_seconds())
+
+
+def _leave() -> None:
+    """Close the connections."""
+    if torch.__version__ < "2.8":
+        # It waits for gloo's threads without letting go of Python, which they need to let go of the
+        # last tensors that they were handed.
+        time.sleep(LETTING_GO_SECONDS)
+    dist.destroy_process_group()
 
 
 def _tell(world: World, fault: BaseException, leave: Callable[[], None] | None) -> None:

@@ -28,6 +28,10 @@ from s2s_ft.model.pretrained import load_finetuned
 from s2s_ft.text import TextCodec
 from tests.unit.export.conftest import TEXTS, FineTuned
 
+pytestmark = pytest.mark.skipif(
+    torch.__version__ < "2.8", reason="refused: tests/unit/model/test_torch_release.py"
+)
+
 LAYERS = {"bert": 2, "roberta": 1}
 METHODS = {"bert": "pseudo_mask", "roberta": "causal"}
 
@@ -35,8 +39,6 @@ METHODS = {"bert": "pseudo_mask", "roberta": "causal"}
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory, fine_tuned: FineTuned) -> dict[str, Path]:
     """The export of each family."""
-    if torch.__version__ < "2.8":
-        pytest.skip("older ones are refused, see tests/unit/model/test_torch_release.py")
     folders = {}
     for family, method in METHODS.items():
         folder = tmp_path_factory.mktemp("onnx") / family
