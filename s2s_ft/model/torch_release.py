@@ -1,8 +1,10 @@
 """What not every torch that s2s-ft runs with can do, told before anything slow is done.
 
-from 2.6 on    training, decoding, serving, --torch_compile of a training run, FSDP2 on GPUs
-from 2.7 on    --torch_compile when decoding, FSDP2 on CPUs
-from 2.8 on    --fsdp with --dev_file, export to ONNX
+    from 2.6 on    training, decoding, serving, --torch_compile of a training run
+    from 2.7 on    --torch_compile when decoding, FSDP2 on CPUs
+    from 2.8 on    --fsdp with --dev_file, export to ONNX
+
+FSDP2 on GPUs is in all of them, but was never tried here on a card.
 """
 
 from __future__ import annotations
