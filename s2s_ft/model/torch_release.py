@@ -1,4 +1,4 @@
-"""What not every torch that s2s-ft runs with can do, told before anything slow is done.
+"""What not every torch that s2s-ft runs with can do, told in one line where it is asked for.
 
     from 2.6 on    training, decoding, serving, --torch_compile of a training run
     from 2.7 on    --torch_compile when decoding, FSDP2 on CPUs
