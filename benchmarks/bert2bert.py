@@ -207,7 +207,7 @@ def held_out_loss(model: Any, seen: Sequence[dict[str, list[int]]], codec: TextC
 def generate(model: Any, seen: Sequence[dict[str, list[int]]], codec: TextCodec) -> list[str]:
     """The best hypothesis of each row, in order."""
     special = codec.special
-    search = GenerationConfig(  # type: ignore[no-untyped-call]
+    search = GenerationConfig(
         **SEARCH,
         pad_token_id=special.pad,
         eos_token_id=special.sep,

@@ -44,7 +44,7 @@ def _bart_of(case: Case, codec: TextCodec, layers: int) -> BartForConditionalGen
     )
     torch.manual_seed(0)
     model = BartForConditionalGeneration(config)
-    model.eval()  # type: ignore[no-untyped-call]
+    model.eval()
     return model
 
 
@@ -55,7 +55,7 @@ def bart(case: Case, *, layers: int, fast: bool = False) -> Round:
     codec = TextCodec.load(case.model)
     sources = case.sources(codec)
     model: Any = _bart_of(case, codec, layers)  # how `generate` is typed differs by version
-    search = GenerationConfig(  # type: ignore[no-untyped-call]
+    search = GenerationConfig(
         num_beams=case.beams,
         min_new_tokens=case.steps,
         max_new_tokens=case.steps,

@@ -94,9 +94,7 @@ def model_of(shape: str) -> Seq2SeqModel:
         sep_token_id=3,
         eos_token_id=3,
     )
-    encoder = AutoModelForMaskedLM.from_config(  # type: ignore[no-untyped-call]
-        config, attn_implementation=IMPLEMENTATION
-    )
+    encoder = AutoModelForMaskedLM.from_config(config, attn_implementation=IMPLEMENTATION)
     return Seq2SeqModel(encoder, Seq2SeqSettings()).eval()
 
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
@@ -59,18 +60,21 @@ class Reader:
         self.place += struct.calcsize("<" + layout)
         return found
 
-    def array(self, kind: str, count: int) -> np.ndarray:
+    def array(self, kind: str, count: int) -> npt.NDArray[Any]:
         """The next `count` numbers."""
         found = np.frombuffer(self.content, kind, count, self.place)
         self.place += found.nbytes
         return found
 
 
-def spread(blocks: np.ndarray) -> np.ndarray:
+def spread(blocks: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     """float32 weights of 4-bit blocks, 32 a block."""
     nibbles = blocks["nibbles"]
     weights = np.concatenate([nibbles & 15, nibbles >> 4], axis=1).astype(np.float32) - 8
-    return (weights * blocks["scale"].astype(np.float32)[:, None]).reshape(-1)
+    whole: npt.NDArray[np.float32] = (
+        weights * blocks["scale"].astype(np.float32)[:, None]
+    ).reshape(-1)
+    return whole
 
 
 def transformers_name(name: str) -> str:
@@ -103,7 +107,7 @@ def read_vocabulary(reader: Reader) -> list[tuple[str, float]]:
     ]
 
 
-def read_tensors(reader: Reader) -> dict[str, np.ndarray]:
+def read_tensors(reader: Reader) -> dict[str, npt.NDArray[Any]]:
     """All tensors, flat, float32, under transformers' names."""
     found = {}
     for _ in range(reader.read("i")[0]):
@@ -131,7 +135,7 @@ def tokenizer_of(vocabulary: list[tuple[str, float]]) -> PreTrainedTokenizerFast
     fast.post_processor = processors.TemplateProcessing(
         "<s> $A </s>", "<s> $A </s> </s> $B </s>", ends
     )
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(
         tokenizer_object=fast,
         bos_token="<s>",
         cls_token="<s>",

@@ -181,9 +181,7 @@ def own_state(model: Seq2SeqModel, precision: Precision, batch_size: int) -> Tra
 def _plain(material: Material, level: int) -> Round:
     """transformers' own model over a dense mask; padded to the maxima or to the batch's own."""
     encoder = material.model.encoder
-    own = AutoModelForMaskedLM.from_config(  # type: ignore[no-untyped-call]
-        encoder.config, attn_implementation="sdpa"
-    )
+    own = AutoModelForMaskedLM.from_config(encoder.config, attn_implementation="sdpa")
     own.load_state_dict(encoder.state_dict())
 
     def loss_of(batch: Batch) -> Tensor:

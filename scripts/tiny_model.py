@@ -37,7 +37,7 @@ def make(text: Path, folder: Path) -> None:
         vocab_size=VOCABULARY_SIZE, special_tokens=SPECIAL, show_progress=False
     )
     tokenizer.train_from_iterator(texts(text), trainer)
-    fast = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token="[PAD]",
         unk_token="[UNK]",

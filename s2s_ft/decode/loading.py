@@ -188,7 +188,7 @@ def _in_its_format(model: Seq2SeqModel, options: DecodeRuntimeOptions) -> Seq2Se
 
 def _warn_of_untrained_head(model: Seq2SeqModel, name: str) -> None:
     """Say so where the head's transform is still what `initialize_fresh_head` makes it."""
-    decoder = model.encoder.get_output_embeddings()  # type: ignore[no-untyped-call]
+    decoder = model.encoder.get_output_embeddings()
     for where, module in head_modules(model.encoder):
         if module is decoder or not isinstance(module, nn.Linear):
             continue

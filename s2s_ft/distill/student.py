@@ -168,7 +168,7 @@ def with_layers(model: Seq2SeqModel, layers: Sequence[int]) -> Seq2SeqModel:
         )
     weights = _renumbered(encoder.state_dict(), names, layers)
     config = _fewer_layers(encoder.config, layers)
-    smaller: PreTrainedModel = type(encoder)._from_config(  # type: ignore[no-untyped-call]
+    smaller: PreTrainedModel = type(encoder)._from_config(
         config, attn_implementation=IMPLEMENTATION, dtype=torch.float32
     )
     missing, unexpected = smaller.load_state_dict(weights, strict=False)

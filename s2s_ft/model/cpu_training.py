@@ -38,7 +38,7 @@ def adapt_to_cpu(model: Seq2SeqModel, *, alone: bool) -> None:
         _, first = encoder_layers(encoder)[0]
         first.register_forward_pre_hook(_in_type_of_autocast)
     words = encoder.get_input_embeddings()
-    head = encoder.get_output_embeddings()  # type: ignore[no-untyped-call]
+    head = encoder.get_output_embeddings()
     shares = isinstance(head, nn.Linear) and isinstance(words, nn.Embedding)
     if alone and shares and words.weight is head.weight and words.max_norm is None:
         _LookedUp(words)

@@ -46,7 +46,7 @@ def initialize_fresh_head(encoder: PreTrainedModel, missing: Iterable[str]) -> N
         missing: Names of the weights that the checkpoint did not hold; others are left alone.
     """
     missing = set(missing)
-    decoder = encoder.get_output_embeddings()  # type: ignore[no-untyped-call]
+    decoder = encoder.get_output_embeddings()
     with torch.no_grad():
         for name, module in head_modules(encoder):
             if module is decoder:

@@ -253,5 +253,5 @@ def _check_finite(encoder: PreTrainedModel, name: str) -> None:
 
 def converts_by_itself(config: PreTrainedConfig) -> bool:
     """Whether transformers has a conversion of its own for a family's released weights."""
-    mapping = get_checkpoint_conversion_mapping(config.model_type)  # type: ignore[no-untyped-call]
+    mapping = get_checkpoint_conversion_mapping(config.model_type)
     return mapping is not None

@@ -67,7 +67,7 @@ def save(
                 folder, state_dict=weights, max_shard_size="100GB", save_original_format=False
             )
     special = codec.special
-    GenerationConfig(  # type: ignore[no-untyped-call]
+    GenerationConfig(
         bos_token_id=special.cls,
         eos_token_id=special.sep,
         pad_token_id=special.pad,
@@ -137,13 +137,13 @@ def _weights_of(model: Seq2SeqModel, state: Mapping[str, Tensor]) -> dict[str, T
 def quiet() -> Iterator[None]:
     """transformers' load report off: what matters of it is said in our own words."""
     level = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     try:
         yield
     finally:
         transformers.logging.set_verbosity(level)
-        transformers.logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+        transformers.logging.enable_progress_bar()
 
 
 def listed(names: list[str], most: int = 8) -> str:

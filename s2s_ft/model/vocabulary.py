@@ -35,7 +35,7 @@ def vocabulary_weights(encoder: PreTrainedModel) -> dict[str, nn.Parameter]:
         Each parameter once; the input embeddings first.
     """
     words = encoder.get_input_embeddings().get_parameter("weight")
-    output = encoder.get_output_embeddings()  # type: ignore[no-untyped-call]
+    output = encoder.get_output_embeddings()
     found = {id(words)} if output is None else {id(words), id(output.weight)}
     for _, module in head_modules(encoder):
         bias = getattr(module, "bias", None)

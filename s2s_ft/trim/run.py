@@ -122,10 +122,11 @@ def _check(options: TrimOptions, old: TextCodec, new: TextCodec, kept: Sequence[
 
 def _tell_counts(counts: npt.NDArray[np.int64], kept: Sequence[int]) -> None:
     """What the corpus holds of what stays."""
-    covered = counts[list(kept)].sum() / max(counts.sum(), 1)
+    total = int(counts.sum())
+    covered = int(counts[list(kept)].sum()) / max(total, 1)
     logger.info(
         "the corpus has %d tokens, %d different ones; %d of %d tokens stay (%.2f %% of the corpus)",
-        counts.sum(),
+        total,
         (counts > 0).sum(),
         len(kept),
         counts.size,
