@@ -2,13 +2,15 @@
 
     sent      host -> device    the copy is queued behind the device's other work
     Fetched   device -> host    the copy is queued, a mark behind it; `values` waits for that mark
-                                and not for what was queued later
+                                and not for what was queued later, `has_arrived` only asks
 
 Notable: only memory that the system cannot move ("pinned") is copied without a wait. On a CPU
 tensors are where they are wanted already, and nothing is done.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,7 +30,7 @@ class Fetched:
         """Queue their copy.
 
         Args:
-            numbers: [N], not to be changed any more.
+            numbers: Of any shape, not to be changed any more.
         """
         self._numbers, self._arrival = numbers, None
         if numbers.device.type == "cuda":
@@ -37,9 +39,13 @@ class Fetched:
             self._arrival = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._arrival.record(torch.cuda.current_stream(numbers.device))
 
-    def values(self) -> list[float]:
-        """The numbers; waits until they have been computed and copied."""
+    def has_arrived(self) -> bool | None:
+        """Whether the numbers are there without a wait; None on a CPU, where they do not travel."""
+        return None if self._arrival is None else bool(self._arrival.query())  # type: ignore[no-untyped-call]
+
+    def values(self) -> list[Any]:
+        """The numbers as Python holds them; waits until they have been computed and copied."""
         if self._arrival is not None:
             self._arrival.synchronize()
-        values: list[float] = self._numbers.tolist()
+        values: list[Any] = self._numbers.tolist()
         return values

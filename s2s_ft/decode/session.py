@@ -23,6 +23,7 @@ from s2s_ft.methods import Method
 from s2s_ft.model.cache import CacheShape
 from s2s_ft.model.memory import is_out_of_memory
 from s2s_ft.model.seq2seq import Seq2SeqModel
+from s2s_ft.transfer import sent
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class ModelStepper:
             ids[row, size - len(source) : size] = torch.from_numpy(source)
         ids[:, size:] = self._method.question(None, len(sources))[:, 0]
         return self._model.encode(
-            ids.to(self.device),
+            sent(ids, self.device),
             [len(source) for source in sources],
             self._cache,
             rows=rows,

@@ -111,7 +111,7 @@ class Bucket:
         moved = [(old, new) for new, old in enumerate(order) if old != new]
         assert all(old >= len(order) for old, _ in moved), "rows move from behind into gaps"
         if moved:
-            old, new = (torch.tensor(each, device=self.device) for each in zip(*moved, strict=True))
+            old, new = sent(torch.tensor(moved).T.contiguous(), self.device)
             for buffer in (*self._keys, *self._values):
                 if buffer is not None:
                     self._move(buffer, moved, old, new)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from s2s_ft.model.pattern import MASKED
+from s2s_ft.transfer import sent
 
 _ALIGNMENT = 32
 """K is a multiple of this, as kernels like it."""
@@ -249,7 +250,7 @@ class Columns:
         examples = min(self.num_examples, self.capacity)
         seen = self._seen[:examples, 0, :, self.source_size : self.next]
         occupied = torch.tensor([length > 0 for length in self.lengths[:examples]])
-        live = (seen == 0.0).any(dim=1) & occupied.to(seen.device)[:, None]
+        live = (seen == 0.0).any(dim=1) & sent(occupied, seen.device)[:, None]
         count = int(live.sum(dim=1).max())
         order = live.int().argsort(dim=1, descending=True, stable=True)
         return order[:, :count] + self.source_size

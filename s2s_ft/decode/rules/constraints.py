@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from s2s_ft.decode.search.requests import FORBIDDEN, Edits, Progress
+from s2s_ft.transfer import sent
 
 
 class Wanting(Protocol):
@@ -88,7 +89,7 @@ class RepeatedNgrams:
             exempt: What must come next is never forbidden.
         """
         self._size = size
-        self._ignored = torch.tensor(ignored, dtype=torch.long, device=device)
+        self._ignored = sent(torch.tensor(ignored, dtype=torch.long), device)
         self._exempt = exempt
 
     def edits(self, progress: Progress) -> Edits | None:
@@ -126,10 +127,9 @@ class BadWords:
         kept = [tuple(sequence) for sequence in sequences if tuple(sequence) != (eos_id,)]
         longest = max(map(len, kept), default=1)
         heads = [(-2,) * (longest - len(sequence)) + sequence[:-1] for sequence in kept]
-        self._heads = torch.tensor(heads, dtype=torch.long, device=device)  # [N, H]
-        self._last = torch.tensor(
-            [sequence[-1] for sequence in kept], dtype=torch.long, device=device
-        )
+        last = [sequence[-1] for sequence in kept]
+        self._heads = sent(torch.tensor(heads, dtype=torch.long), device)  # [N, H]
+        self._last = sent(torch.tensor(last, dtype=torch.long), device)
 
     def edits(self, progress: Progress) -> Edits | None:
         """`FORBIDDEN` is added to what would complete a sequence."""

@@ -17,6 +17,7 @@ from torch import Tensor
 from s2s_ft.decode.rules.words import holds
 from s2s_ft.decode.search.requests import FORBIDDEN, Edits, Progress, Request
 from s2s_ft.decode.search.settings import SearchSettings
+from s2s_ft.transfer import sent
 
 Sequences = Sequence[tuple[int, ...]]
 
@@ -35,21 +36,21 @@ class SlotTable:
         """Whether no slot holds anything."""
         return not self._held
 
-    def fill(self, slots: Tensor, rows: Sequence[Sequences]) -> None:
+    def fill(self, slots: Sequence[int], rows: Sequence[Sequences]) -> None:
         """Put sequences into slots, in place of what these held.
 
         Args:
-            slots: [N] int64.
+            slots: N numbers.
             rows: The sequences for each.
         """
         if self.is_empty and not any(rows):
             return
-        for slot, sequences in zip(slots.tolist(), rows, strict=True):
+        for slot, sequences in zip(slots, rows, strict=True):
             self._held.pop(slot, None)
             if sequences:
                 self._held[slot] = sequences
         if self._held:
-            self._ids = self._padded().to(self._device)
+            self._ids = sent(self._padded(), self._device)
 
     def rows(self, slots: Tensor) -> Tensor:
         """The sequences of some slots; not to be asked of an empty table.
@@ -83,7 +84,7 @@ class ForcedPrefix:
         self._every = torch.arange(vocabulary, device=device)
         self._table = SlotTable(device)
 
-    def admit(self, slots: Tensor, requests: Sequence[Request]) -> None:
+    def admit(self, slots: Sequence[int], requests: Sequence[Request]) -> None:
         """Take the prefixes of requests that enter the batch.
 
         Raises:

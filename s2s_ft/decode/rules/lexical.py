@@ -45,7 +45,7 @@ class PhraseBeams:
         """
         return not self._table.is_empty
 
-    def admit(self, slots: Tensor, requests: Sequence[Request]) -> None:
+    def admit(self, slots: Sequence[int], requests: Sequence[Request]) -> None:
         """Take the phrases of requests that enter the batch."""
         self._table.fill(slots, [request.phrases for request in requests])
 

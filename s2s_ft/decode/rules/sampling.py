@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from s2s_ft.decode.rules.randomness import stream, uniforms
 from s2s_ft.decode.search.requests import FORBIDDEN, Choice, Progress, Request
 from s2s_ft.decode.search.settings import SearchSettings
+from s2s_ft.transfer import sent
 
 _WIDTHS = (256, 2048)  # tokens to sort, tried in turn before the whole vocabulary
 _SPARE = 16  # tokens beyond top_k, so that those as likely as the last one are seen
@@ -41,13 +42,14 @@ class Sampling:
         self._samples = torch.arange(settings.beam_size, device=device)
         self._streams = torch.zeros(0, dtype=torch.long, device=device)
 
-    def admit(self, slots: Tensor, requests: Sequence[Request]) -> None:
+    def admit(self, slots: Sequence[int], requests: Sequence[Request]) -> None:
         """Give each request that enters the batch its random numbers."""
-        missing = int(slots.max()) + 1 - len(self._streams)
+        missing = max(slots) + 1 - len(self._streams)
         if missing > 0:
             self._streams = F.pad(self._streams, (0, missing))
         streams = [stream(self._settings.seed, request.key) for request in requests]
-        self._streams[slots] = torch.tensor(streams, device=self._streams.device)
+        both = sent(torch.tensor([[*slots], streams]), self._streams.device)
+        self._streams.index_copy_(0, both[0], both[1])
 
     def __call__(self, scores: Tensor, progress: Progress) -> Choice:
         """Draw the next tokens.

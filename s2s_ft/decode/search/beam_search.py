@@ -29,6 +29,7 @@ from s2s_ft.decode.search.polling import StatusPoll
 from s2s_ft.decode.search.requests import Admitting, NonFiniteScores, Request
 from s2s_ft.decode.search.settings import SearchSettings as SearchSettings
 from s2s_ft.decode.search.waiting import Waiting
+from s2s_ft.transfer import sent
 
 
 def search(
@@ -150,14 +151,13 @@ class RunningBatch:
         for row, slot, request in zip(rows, slots, group, strict=True):
             self._rows[row] = _Example(request, slot, self._step - 1, row)
         self._size_when_filled = len(self._live())
-        on_device = torch.tensor(slots, device=device)
         for part in (*self._plan.rules, self._plan.selection):
             if isinstance(part, Admitting):
-                part.admit(on_device, group)
+                part.admit(slots, group)
         logits = self._stepper.admit(group, rows)
-        fresh = Beams.fresh(on_device, settings)
+        fresh = Beams.fresh(sent(torch.tensor(slots), device), settings)
         beams, choice = fresh.after(self._chooser(logits, fresh.progress()), settings)
-        where = torch.tensor(rows, device=device)
+        where = sent(torch.tensor(rows), device)
         self._record.grow(len(self._rows))
         self._record.write(self._step - 1, choice, where)
         size = len(self._rows)
@@ -238,7 +238,7 @@ class RunningBatch:
         """Read off what was found for some examples; their rows become vacant."""
         assert self._beams is not None
         rows = [example.row for example in decided if example.row is not None]
-        index = torch.tensor(rows, device=self._stepper.device)
+        index = sent(torch.tensor(rows), self._stepper.device)
         status, lengths = torch.stack([self._beams.status, self._beams.decided_at])[:, index].cpu()
         for example, state in zip(decided, status.tolist(), strict=True):
             if state == NOT_FINITE:
@@ -256,7 +256,7 @@ class RunningBatch:
         if len(live) == size or size - len(live) < self._plan.shrink_share * size:
             return
         order = self._stepper.keep([row for row, each in enumerate(self._rows) if each is not None])
-        index = torch.tensor(order, dtype=torch.long, device=self._stepper.device)
+        index = sent(torch.tensor(order, dtype=torch.long), self._stepper.device)
         assert self._beams is not None
         self._beams = self._beams.kept(index)
         self._record.keep(index)

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-import torch
 from torch import Tensor
+
+from s2s_ft.transfer import Fetched
 
 MAX_LAG = 4
 """Most steps that a GPU may be ahead of what the host knows."""
@@ -25,9 +26,8 @@ Occupant = TypeVar("Occupant")
 class _Pending(Generic[Occupant]):
     """A status on its way to the host: who sat in which row then, and when it will be there."""
 
-    status: Tensor
+    status: Fetched
     occupants: tuple[Occupant, ...]
-    arrived: torch.cuda.Event | None
 
 
 class StatusPoll(Generic[Occupant]):
@@ -45,14 +45,7 @@ class StatusPoll(Generic[Occupant]):
             status: [B] int64 of each row.
             occupants: Who sits in each row.
         """
-        arrived = None
-        if status.device.type == "cuda":
-            there = torch.empty(status.shape, dtype=status.dtype, pin_memory=True)
-            there.copy_(status, non_blocking=True)
-            arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            arrived.record()
-            status = there
-        self._pending.append(_Pending(status, tuple(occupants), arrived))
+        self._pending.append(_Pending(Fetched(status), tuple(occupants)))
 
     def get(self) -> list[tuple[Occupant, int]]:
         """The occupants of which something new is known, and their status; of an occupant
@@ -61,15 +54,9 @@ class StatusPoll(Generic[Occupant]):
         found: list[tuple[Occupant, int]] = []
         while self._pending and self._is_due(self._pending[0]):
             oldest = self._pending.popleft()
-            if oldest.arrived is not None:
-                oldest.arrived.synchronize()
-            known = zip(oldest.occupants, oldest.status.tolist(), strict=True)
+            known = zip(oldest.occupants, oldest.status.values(), strict=True)
             found.extend((occupant, status) for occupant, status in known if status)
         return found
 
     def _is_due(self, oldest: _Pending[Occupant]) -> bool:
-        if len(self._pending) > self._lag:
-            return True
-        return oldest.arrived is not None and bool(
-            oldest.arrived.query()  # type: ignore[no-untyped-call]
-        )
+        return len(self._pending) > self._lag or bool(oldest.status.has_arrived())

@@ -180,12 +180,12 @@ class OnDemand(Protocol):
 class Admitting(Protocol):
     """A rule or a selection that holds tables with a row per request."""
 
-    def admit(self, slots: Tensor, requests: Sequence[Request]) -> None:
+    def admit(self, slots: Sequence[int], requests: Sequence[Request]) -> None:
         """Fill the rows of requests that enter the batch.
 
         Args:
-            slots: [N] int64, ascending numbers from 0 on that are free now; rows are used again
-                after an example has left.
+            slots: N numbers from 0 on that are free now; rows are used again after an example has
+                left.
             requests: The N requests.
         """
         ...

@@ -69,30 +69,30 @@ def test_the_batch_makes_no_difference(beam_size: int) -> None:
 
 def test_nothing_is_changed_once_prefixes_are_over() -> None:
     rule = ForcedPrefix(EXACT, 6, CPU)
-    rule.admit(torch.tensor([0, 1]), [request(0), request(1)])
+    rule.admit([0, 1], [request(0), request(1)])
     assert rule.wanted(progress_of([[[]], [[]]])) is None
-    rule.admit(torch.tensor([1]), [request(2, (4, 5))])
+    rule.admit([1], [request(2, (4, 5))])
     begin = rule.edits(progress_of([[[]], [[]]]))
     assert begin is not None
     assert begin.amounts[0].eq(0).all()
     assert begin.amounts[1, 0].tolist() == [FORBIDDEN] * 4 + [0.0, FORBIDDEN]
     assert rule.edits(progress_of([[[1, 2, 3]], [[4, 5]]])) is None
-    rule.admit(torch.tensor([1]), [request(3)])  # another request takes the slot
+    rule.admit([1], [request(3)])  # another request takes the slot
     assert rule.wanted(progress_of([[[]], [[]]])) is None
 
 
 def test_a_table_forgets_what_left() -> None:
     table = SlotTable(CPU)
-    table.fill(torch.tensor([0, 3]), [((1, 2), (3,)), ((4,),)])
+    table.fill([0, 3], [((1, 2), (3,)), ((4,),)])
     assert table.rows(torch.tensor([3, 0, 1, 9])).tolist() == [
         [[4, -1], [-1, -1]],
         [[1, 2], [3, -1]],
         [[-1, -1], [-1, -1]],
         [[-1, -1], [-1, -1]],
     ]
-    table.fill(torch.tensor([0]), [((7,),)])
+    table.fill([0], [((7,),)])
     assert table.rows(torch.tensor([0, 3])).tolist() == [[[7]], [[4]]]
-    table.fill(torch.tensor([0, 3]), [(), ()])
+    table.fill([0, 3], [(), ()])
     assert table.is_empty
 
 

@@ -182,7 +182,7 @@ def test_without_phrases_it_is_plain_beam_search() -> None:
 
 def test_it_is_needed_only_where_phrases_are() -> None:
     beams = PhraseBeams(EXACT, CPU)
-    slots = torch.tensor([0, 1])
+    slots = [0, 1]
     beams.admit(slots, [request(0), request(1)])
     assert not beams.is_needed
     beams.admit(slots, [request(2), request(3, phrases=((1,),))])
@@ -193,9 +193,7 @@ def test_it_is_needed_only_where_phrases_are() -> None:
 
 def test_what_is_wanted_next() -> None:
     beams = PhraseBeams(EXACT, CPU)
-    beams.admit(
-        torch.tensor([1, 0]), [request(0, phrases=((1, 1, 2), (3,))), request(1, phrases=((2,),))]
-    )
+    beams.admit([1, 0], [request(0, phrases=((1, 1, 2), (3,))), request(1, phrases=((2,),))])
     progress = progress_of([[[2, 3], [1, 3]], [[1, 1, 1], [3, 2, 1]]])
     wanted = beams.wanted(progress)
     assert wanted is not None

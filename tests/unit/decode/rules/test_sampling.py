@@ -122,7 +122,7 @@ def test_draws_have_their_frequencies() -> None:
     for values in ({}, {"temperature": 1.5}, {"top_p": 0.7}, {"top_k": 4}, {"typical_p": 0.6}):
         settings = replace(SETTINGS, beam_size=4, num_return=4, **values)
         draw = Sampling(settings, CPU)
-        slots = torch.arange(5000)
+        slots = range(5000)
         draw.admit(slots, [request(key) for key in range(5000)])
         progress = progress_of([[[]]] * 5000)
         tokens = draw(table.expand(5000, 1, -1), progress).tokens
@@ -187,7 +187,7 @@ def test_a_cold_draw_is_the_greedy_search() -> None:
 
 def test_samples_keep_their_places_and_end_for_good() -> None:
     draw = Sampling(SETTINGS, CPU)
-    draw.admit(torch.tensor([0, 1]), [request(0), request(1)])
+    draw.admit([0, 1], [request(0), request(1)])
     progress = progress_of([[[1, EOS], [2, 1], [3, EOS]], [[1, 1], [2, 2], [3, 3]]])
     choice = draw(torch.zeros(2, 3, 9).log_softmax(-1), progress)
     assert choice.parents.tolist() == [[0, 1, 2]] * 2

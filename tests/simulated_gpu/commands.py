@@ -1,0 +1,46 @@
+"""Runs what it is asked to in a process that believes it has two GPUs; see `process.py`.
+
+    python -m tests.simulated_gpu.commands < jobs.json > outcomes.json
+
+A job is `{"command": "train" or "decode", "arguments": […]}`, or `{"command": "generate", "model",
+"device", "sources", "options"}`; an outcome tells its exit code, what the host waited for, what was
+written to standard error, and of "generate" the texts.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from contextlib import redirect_stderr
+from typing import Any
+
+from s2s_ft.commands import decode_main, train_main
+from s2s_ft.decode.generator import Generator
+from tests.simulated_gpu.process import simulate_gpus
+from tests.simulated_gpu.queue import devices
+from tests.simulated_gpu.tensors import waits
+
+COMMANDS = {"train": train_main, "decode": decode_main}
+
+
+def outcome_of(job: dict[str, Any]) -> dict[str, Any]:
+    """Do a job."""
+    waits.clear()
+    devices.under_way.clear()
+    told, texts, code = io.StringIO(), [], 0
+    with redirect_stderr(told):
+        if job["command"] == "generate":
+            generator = Generator.from_pretrained(job["model"], device=job["device"])
+            texts = generator(job["sources"], **job["options"])
+        else:
+            try:
+                code = COMMANDS[job["command"]](job["arguments"])
+            except SystemExit as ending:
+                code = int(ending.code or 0)
+    return {"code": code, "waits": dict(waits), "told": told.getvalue(), "texts": texts}
+
+
+if __name__ == "__main__":
+    simulate_gpus()
+    json.dump([outcome_of(job) for job in json.load(sys.stdin)], sys.stdout)

@@ -1,0 +1,141 @@
+"""Decoding on a simulated GPU: what the CPU writes, though the host learns late what is decided."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import WORDS, write_checkpoint
+from tests.simulated_gpu.conftest import Run
+from tests.simulated_gpu.process import CAN_SIMULATE
+
+pytestmark = pytest.mark.skipif(not CAN_SIMULATE, reason="this torch cannot simulate a device")
+
+WAYS: dict[str, tuple[str, list[str]]] = {
+    "greedy": ("bert", []),
+    "beams": ("bert", ["--beam_size", "4", "--num_return_sequences", "3"]),
+    "small batches": ("bert", ["--beam_size", "3", "--max_tokens_per_batch", "60"]),
+    "n-grams": ("bert", ["--beam_size", "3", "--forbid_duplicate_ngrams", "--ngram_size", "2"]),
+    "lengths": ("bert", ["--beam_size", "3", "--min_len", "4", "--length_penalty", "0.8"]),
+    "repetition": ("bert", ["--beam_size", "2", "--repetition_penalty", "1.4"]),
+    "groups": ("bert", ["--beam_size", "4", "--num_beam_groups", "2", "--diversity_penalty", "1"]),
+    "sampling": ("bert", ["--do_sample", "--top_k", "20", "--top_p", "0.9"]),
+    "left to right": ("bert", ["--beam_size", "2", "--mode", "l2r"]),
+    "phrases": ("bert", ["--beam_size", "3", "--force_words", "python"]),
+    "bad words": ("bert", ["--beam_size", "3", "--bad_words", "python,the"]),
+    "bfloat16": ("bert", ["--beam_size", "3", "--bf16"]),
+    "float16": ("bert", ["--beam_size", "3", "--fp16"]),
+    "roberta": ("roberta", ["--beam_size", "3"]),
+    "modernbert": ("modernbert", ["--beam_size", "3"]),
+    "eurobert": ("eurobert", ["--beam_size", "3"]),
+    "unilm": ("unilm", ["--beam_size", "3"]),
+}
+"""Family of the checkpoint and flags."""
+
+MAY_WAIT = {
+    "decode/loading.py:load",  # the model goes to the device
+    "decode/loading.py:_in_its_format",
+    "transfer.py:values",  # what is decided, some steps later
+    "decode/search/beam_search.py:_leave",  # what was found for examples that are
+    "decode/search/beams.py:traces",
+    "model/columns.py:_live_columns",  # how much a cache needs that is made anew
+}
+
+EXACT = [name for name in WAYS if not name.endswith("float16")]
+
+
+def rows_of(number: int) -> list[dict[str, Any]]:
+    """Sources of several lengths; every third row says how its output begins."""
+    return [
+        {
+            "src": " ".join(WORDS[row % 20 : row % 20 + 3 + row % 8]),
+            **({"prefix": WORDS[row % 5]} if row % 3 == 0 else {}),
+        }
+        for row in range(number)
+    ]
+
+
+@pytest.fixture(scope="module")
+def outputs(
+    run_on_gpu: Run,
+    tiny_checkpoint: Callable[[str], Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, tuple[list[Any], list[Any], dict[str, Any]]]:
+    """Of each way: the rows from the CPU, the rows from the GPU, and the outcome of that."""
+    folder = tmp_path_factory.mktemp("outputs")
+    sources = folder / "sources.jsonl"
+    sources.write_text("".join(json.dumps(row) + "\n" for row in rows_of(50)), encoding="utf-8")
+    jobs, written = [], []
+    for name, (family, flags) in WAYS.items():
+        for device in ("cpu", "gpu"):
+            output = folder / f"{name} {device}"
+            on_cpu = ["--no_cuda"] if device == "cpu" else []
+            arguments = [
+                *("--model_path", str(tiny_checkpoint(family)), "--input_file", str(sources)),
+                *("--output_file", str(output), "--output_format", "jsonl"),
+                *("--batch_size", "8", "--max_tgt_length", "10", *flags, *on_cpu),
+            ]
+            given = [each for each in arguments if on_cpu == [] or each != "--fp16"]
+            jobs.append({"command": "decode", "arguments": given})
+            written.append(output)
+    outcomes = run_on_gpu(jobs)
+    assert [each["told"][-2000:] for each in outcomes if each["code"] != 0] == []
+    found = [[json.loads(line) for line in path.open(encoding="utf-8")] for path in written]
+    return dict(zip(WAYS, zip(found[::2], found[1::2], outcomes[1::2], strict=True), strict=True))
+
+
+def texts(rows: list[Any]) -> list[list[str]]:
+    return [[each["text"] for each in row["hypotheses"]] for row in rows]
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_the_same_is_written(
+    outputs: dict[str, tuple[list[Any], list[Any], dict[str, Any]]], name: str
+) -> None:
+    on_cpu, on_gpu, _ = outputs[name]
+    assert texts(on_gpu) == texts(on_cpu)
+    assert len(on_gpu) == 50
+    assert len({str(each) for each in texts(on_gpu)}) > 10
+    for ours, theirs in zip(on_gpu, on_cpu, strict=True):
+        for our, their in zip(ours["hypotheses"], theirs["hypotheses"], strict=True):
+            assert our["score"] == pytest.approx(their["score"], rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "float16"])
+def test_lower_precisions_score_nearly_the_same(
+    outputs: dict[str, tuple[list[Any], list[Any], dict[str, Any]]], name: str
+) -> None:
+    _, on_gpu, _ = outputs[name]
+    exact, _, _ = outputs["beams"]
+    scores = [[row["hypotheses"][0]["score"] for row in rows] for rows in (on_gpu, exact)]
+    near = [abs(one - other) < 0.05 * abs(other) for one, other in zip(*scores, strict=True)]
+    assert sum(near) >= 40
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_the_host_waits_only_for_what_is_decided(
+    outputs: dict[str, tuple[list[Any], list[Any], dict[str, Any]]], name: str
+) -> None:
+    _, _, outcome = outputs[name]
+    assert {wait.split(" in ")[1] for wait in outcome["waits"]} <= MAY_WAIT
+
+
+def test_a_device_that_is_not_the_current_one(
+    run_on_gpu: Run, tiny_tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    """The host must wait for the device that computes: others have nothing to do, and are done."""
+    lengths = {"max_source_length": 20, "max_target_length": 10}
+    common = {
+        "command": "generate",
+        "model": str(write_checkpoint(tmp_path, "bert", tiny_tokenizer_folder, s2s_ft=lengths)),
+        "sources": [row["src"] for row in rows_of(30)],
+        "options": {"num_beams": 3, "max_new_tokens": 10, "batch_size": 8},
+    }
+    devices = ("cpu", "cuda", "cuda:1")
+    found = run_on_gpu([{**common, "device": device} for device in devices])
+    assert found[1]["texts"] == found[0]["texts"]
+    assert found[2]["texts"] == found[0]["texts"]

@@ -1,0 +1,186 @@
+"""Training on a GPU, simulated: the weights of a run on the CPU, and no wait in an update."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.conftest import WORDS
+from tests.simulated_gpu.conftest import Run
+from tests.simulated_gpu.process import CAN_SIMULATE
+from tests.unit.train.runs import assert_same_checkpoint, metrics, without_times
+
+pytestmark = pytest.mark.skipif(not CAN_SIMULATE, reason="this torch cannot simulate a device")
+
+WAYS: dict[str, tuple[str, list[str]]] = {
+    "pseudo_mask": ("bert", []),
+    "causal": ("bert", ["--fine_tuning_method", "causal"]),
+    "masked": ("bert", ["--fine_tuning_method", "masked"]),
+    "roberta": ("roberta", []),
+    "xlm-roberta": ("xlm-roberta", ["--fine_tuning_method", "causal"]),
+    "electra": ("electra", []),
+    "modernbert": ("modernbert", []),
+    "eurobert": ("eurobert", []),
+    "unilm": ("unilm", []),
+    "accumulation": ("bert", ["--gradient_accumulation_steps", "3"]),
+    "token budget": ("bert", ["--max_tokens_per_batch", "60"]),
+    "gradient checkpointing": ("bert", ["--gradient_checkpointing"]),
+    "gradual unfreezing": ("bert", ["--unfreeze_steps", "2"]),
+    "decaying rates": ("bert", ["--layer_decay", "0.8"]),
+    "adapter": ("bert", ["--peft", "lora"]),
+    "teacher": ("bert", ["--teacher_model", "TEACHER"]),
+    "batch size found": ("bert", ["--auto_batch_size"]),
+    "dev set": ("bert", ["--dev_file", "DATA", "--eval_steps", "2", "--eval_beam_size", "3"]),
+}
+"""Family and flags."""
+
+MAY_WAIT = (
+    "train/preparation.py:prepare",  # the model goes to the device
+    "transfer.py:values",  # an update's numbers, when the next one has been launched
+    "train/checkpoint.py:",
+    "train/resume.py:",
+    "model/saving.py:",
+    "model/adapters.py:",
+    "train/teacher.py:",
+    "train/evaluate.py:",
+    "decode/",
+    "model/columns.py:_live_columns",
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty-eight rows of words that the tiny tokenizer knows."""
+    path = tmp_path_factory.mktemp("data") / "train.jsonl"
+    rows = [
+        {
+            "src": " ".join(WORDS[row % 20 : row % 20 + 3 + row % 7]),
+            "tgt": " ".join(WORDS[row % 20 : row % 20 + 1 + row % 4]),
+        }
+        for row in range(48)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def job(data: Path, tiny_checkpoint: Callable[[str], Path]) -> Callable[..., dict[str, Any]]:
+    """A function that gives the job of a run of six updates."""
+
+    def make(output: Path, *flags: str, family: str = "bert") -> dict[str, Any]:
+        names = {"TEACHER": str(tiny_checkpoint("bert")), "DATA": str(data)}
+        arguments = [
+            *("--model_name_or_path", str(tiny_checkpoint(family)), "--train_file", str(data)),
+            *("--output_dir", str(output), "--num_training_steps", "6", "--save_steps", "3"),
+            *("--max_source_seq_length", "12", "--max_target_seq_length", "6"),
+            *("--per_gpu_train_batch_size", "8", "--learning_rate", "1e-3", "--logging_steps", "1"),
+            # Gradients that are zero but for rounding, as those of a key's bias, must not count.
+            *(
+                "--adam_epsilon",
+                "1e-4",
+                "--dropout",
+                "0",
+                *(names.get(each, each) for each in flags),
+            ),
+        ]
+        return {"command": "train", "arguments": arguments}
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def runs(
+    run_on_gpu: Run, job: Callable[..., dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[Path, Path, dict[str, Any]]]:
+    """Of each way: the run on the CPU, the run on the GPU, and the outcome of that."""
+    folder = tmp_path_factory.mktemp("runs")
+    jobs = []
+    for name, (family, flags) in WAYS.items():
+        jobs.append(job(folder / f"{name} cpu", *flags, "--no_cuda", family=family))
+        jobs.append(job(folder / f"{name} gpu", *flags, family=family))
+    outcomes = run_on_gpu(jobs)
+    assert [each["told"][-2000:] for each in outcomes if each["code"] != 0] == []
+    return {
+        name: (folder / f"{name} cpu", folder / f"{name} gpu", outcome)
+        for name, outcome in zip(WAYS, outcomes[1::2], strict=True)
+    }
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_weights_are_those_of_a_run_on_the_cpu(
+    runs: dict[str, tuple[Path, Path, dict[str, Any]]], name: str
+) -> None:
+    on_cpu, on_gpu, outcome = runs[name]
+    assert "training on cuda:0 (simulated GPU), float32" in outcome["told"]
+    for file in ("model.safetensors", "optimizer.safetensors"):
+        ours, theirs = (load_file(run / "ckpt-6" / file) for run in (on_gpu, on_cpu))
+        assert ours.keys() == theirs.keys()
+        for key, value in ours.items():
+            torch.testing.assert_close(value, theirs[key], rtol=1e-4, atol=2e-6, msg=f"{key}")
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_the_host_waits_for_nothing_but_numbers_that_have_been_computed(
+    runs: dict[str, tuple[Path, Path, dict[str, Any]]], name: str
+) -> None:
+    _, _, outcome = runs[name]
+    places = {wait.split(" in ")[1]: count for wait, count in outcome["waits"].items()}
+    assert {place for place in places if not place.startswith(MAY_WAIT)} == set()
+    if name != "dev set":
+        assert places["transfer.py:values"] == 6
+
+
+def test_what_a_look_at_the_dev_set_finds(
+    runs: dict[str, tuple[Path, Path, dict[str, Any]]],
+) -> None:
+    on_cpu, on_gpu, _ = runs["dev set"]
+    ours, theirs = (metrics(run, "look") for run in (on_gpu, on_cpu))
+    assert len(ours) == 3
+    for our, their in zip(ours, theirs, strict=True):
+        figures = [
+            {k: v for k, v in without_times(each).items() if k != "kind"} for each in (our, their)
+        ]
+        assert figures[0] == pytest.approx(figures[1], rel=1e-4)
+
+
+@pytest.mark.parametrize("flag", ["--bf16", "--fp16"])
+def test_lower_precisions(
+    run_on_gpu: Run, job: Callable[..., dict[str, Any]], tmp_path: Path, flag: str
+) -> None:
+    lower, full = run_on_gpu([job(tmp_path / "lower", flag), job(tmp_path / "full")])
+    assert (lower["code"], full["code"]) == (0, 0)
+    ours, theirs = (metrics(tmp_path / name) for name in ("lower", "full"))
+    # float16 leaves out the first updates, until the loss is scaled as it must be.
+    for our, their in zip(ours[:2], theirs[:2], strict=True):
+        assert our["loss"] != their["loss"]
+        assert our["loss"] == pytest.approx(their["loss"], rel=2e-3)
+    places = {wait.split(" in ")[1] for wait in lower["waits"]}
+    assert {place for place in places if not place.startswith(MAY_WAIT)} == set()
+
+
+@pytest.mark.parametrize("flags", [[], ["--fp16"]])
+def test_a_resumed_run_is_the_uninterrupted_one(
+    run_on_gpu: Run, job: Callable[..., dict[str, Any]], tmp_path: Path, flags: list[str]
+) -> None:
+    whole = job(tmp_path / "run", "--dropout", "0.1", *flags)
+    assert [each["code"] for each in run_on_gpu([whole])] == [0]
+    (tmp_path / "run" / "ckpt-6").rename(tmp_path / "uninterrupted")
+    (outcome,) = run_on_gpu([whole])
+    assert outcome["code"] == 0
+    assert "ckpt-3" in outcome["told"]
+    assert_same_checkpoint(tmp_path / "run" / "ckpt-6", tmp_path / "uninterrupted")
+
+
+def test_a_loss_that_is_no_number_stops_the_run(
+    run_on_gpu: Run, job: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    (outcome,) = run_on_gpu([job(tmp_path / "run", "--learning_rate", "1e30")])
+    assert outcome["code"] == 3
+    assert "nothing was stepped" in outcome["told"]
+    assert not (tmp_path / "run" / "ckpt-6").exists()
