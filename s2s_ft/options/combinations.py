@@ -20,6 +20,7 @@ _REFUSED: tuple[tuple[str, str, str], ...] = (
     ("fsdp", "torch_compile", "spread weights are not what was compiled"),
     ("fp16", "fsdp", "spread gradients are not unscaled; --bf16 needs no scaling"),
     ("auto_batch_size", "fsdp", "the trial runs before weights are spread over devices"),
+    ("deterministic", "torch_compile", "kernels made on the spot may differ from run to run"),
     ("unfreeze_steps", "torch_compile", "every stage would be compiled anew"),
     ("auto_batch_size", "max_tokens_per_batch", "one of them decides what fits"),
     ("teacher_model", "fsdp", "every device would hold the whole teacher"),

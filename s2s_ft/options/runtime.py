@@ -44,6 +44,12 @@ class RuntimeOptions:
             "Compile the encoder's layers with torch.compile; for GPUs, on a CPU it does not pay."
         ),
     )
+    deterministic: bool = field(
+        default=False,
+        metadata=flag(
+            "On a GPU: the same bits in every run, by slower kernels; on a CPU they always are."
+        ),
+    )
     server_ip: str = field(default="", metadata=flag(obsolete=True))
     server_port: str = field(default="", metadata=flag(obsolete=True))
 

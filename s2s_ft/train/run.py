@@ -29,6 +29,7 @@ from s2s_ft.options import TrainOptions
 from s2s_ft.train.best import Tracker
 from s2s_ft.train.checkpoint import newest_valid, prepare_output_folder, remove_checkpoints
 from s2s_ft.train.claim import claimed
+from s2s_ft.train.determinism import deterministic
 from s2s_ft.train.distributed import World
 from s2s_ft.train.interruption import Interruption
 from s2s_ft.train.launch import join
@@ -55,14 +56,15 @@ def train(options: TrainOptions) -> int:
 
     Raises:
         ValueError: The options, the data or an earlier run in the output folder do not fit.
-        EnvironmentFault: The output folder cannot be written, a package or a device is missing, or
-            another process of the run was lost.
+        EnvironmentFault: The output folder cannot be written, a package, a device or a kernel is
+            missing, or another process of the run was lost.
         TrainingFault: A loss or gradient was not finite.
         OSError: A checkpoint could not be written.
     """
     _check_what_is_named(options)
     on_gpu = torch.cuda.is_available() and not options.runtime.no_cuda
-    with join(local_rank=options.runtime.local_rank, on_gpu=on_gpu) as world:
+    is_exact = deterministic(wanted=on_gpu and options.runtime.deterministic)
+    with join(local_rank=options.runtime.local_rank, on_gpu=on_gpu) as world, is_exact:
         return _train(options, world)
 
 

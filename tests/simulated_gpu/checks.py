@@ -121,6 +121,20 @@ def check_autocast() -> None:
     assert layer.half().weight.dtype is torch.float16
 
 
+def check_kernels_that_are_the_same_every_time() -> None:
+    """What has no such kernel is refused where they are asked for."""
+    numbers = torch.rand(4, device="cuda")
+    torch.use_deterministic_algorithms(True)
+    try:
+        for act in (lambda: numbers.cumsum(0), lambda: numbers.median(0)):
+            with pytest.raises(RuntimeError, match="deterministic implementation"):
+                act()
+        (numbers > 0.5).long().cumsum(0)
+        numbers.sum().sqrt()
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
 CHECKS = {name: each for name, each in globals().items() if name.startswith("check_")}
 
 

@@ -32,6 +32,21 @@ PACKAGE = Path(__file__).parents[2] / "s2s_ft"
 READS = {"_local_scalar_dense", "equal", "is_nonzero", "masked_select", "nonzero", "_unique2"}
 """Operations whose result, or the size of it, the host must know."""
 
+INEXACT = {
+    *(
+        "nll_loss2d_forward",
+        "histc",
+        "kthvalue",
+        "median",
+        "put_",
+        "scatter_reduce",
+        "embedding_bag",
+    ),
+    *("_ctc_loss_backward", "grid_sampler_2d_backward", "reflection_pad1d_backward"),
+}
+"""Operations that CUDA cannot do the same way every time, of those that a model of text may use;
+and sums of floating-point numbers one behind another (torch.use_deterministic_algorithms)."""
+
 INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_"}
 
 waits: Counter[str] = Counter()
@@ -113,6 +128,8 @@ def operate(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if not here and target != NAME:
         return func(*args, **kwargs)
     refuse_mixed(name, tensors)
+    if torch.are_deterministic_algorithms_enabled():
+        refuse_inexact(name, here)
     what = what_is_waited_for(name, args, kwargs, target)
     if what is not None:
         note_wait(what)
@@ -157,6 +174,13 @@ def refuse_mixed(name: str, tensors: Sequence[Tensor]) -> None:
     if len(devices) > 1 and name not in INDEXING and name not in ("copy_", "_to_copy"):
         shapes = [(str(each.device), *each.shape) for each in tensors]
         raise MixedDevicesError(f"{name} of tensors on several devices: {shapes} {_place()}")
+
+
+def refuse_inexact(name: str, tensors: Sequence[Tensor]) -> None:
+    """Raise what CUDA raises where only kernels are allowed that give the same bits every time."""
+    is_float_sum = name in ("cumsum", "cumsum_") and tensors[0].is_floating_point()
+    if name in INEXACT or is_float_sum:
+        raise RuntimeError(f"{name}_cuda does not have a deterministic implementation, but …")
 
 
 def what_is_waited_for(name: str, args: Any, kwargs: dict[str, Any], target: str | None) -> Any:

@@ -33,6 +33,7 @@ def other_value(each: Flag) -> Any:
         "unfreeze_steps": 0,
         "optimizer": "adamw",
         "auto_batch_size": False,
+        "deterministic": False,
         "fsdp": False,
         "additional_tokens": None,
         "length_reward": 0.0,

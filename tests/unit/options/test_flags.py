@@ -85,6 +85,7 @@ ADDITIONS = {
         "fsdp",
         "gradient_checkpointing",
         "auto_batch_size",
+        "deterministic",
         "torch_compile",
     },
     "decode": {

@@ -81,6 +81,7 @@ def test_a_bad_training_value_is_told_by_the_name_of_its_flag(
         ({"unfreeze_steps": 10}, {"fsdp": True}),
         ({"unfreeze_steps": 10}, {"torch_compile": True}),
         ({"fsdp": True}, {"torch_compile": True}),
+        ({"deterministic": True}, {"torch_compile": True}),
         ({"auto_batch_size": True}, {"max_tokens_per_batch": 4096}),
         ({"global_batch_size": 32}, {"gradient_accumulation_steps": 2}),
         ({"peft": None}, {"lora_rank": 8}),
