@@ -135,12 +135,21 @@ def check_kernels_that_are_the_same_every_time() -> None:
         torch.use_deterministic_algorithms(False)
 
 
+def check_memory_is_short_where_it_is_said_to_be() -> None:
+    """The error is torch's own."""
+    devices.start_anew(most_bytes=400)
+    numbers = torch.zeros(100, device="cuda")
+    for act in (lambda: numbers.double(), lambda: torch.zeros(101, device="cuda")):
+        with pytest.raises(torch.OutOfMemoryError, match="CUDA out of memory"):
+            act()
+
+
 CHECKS = {name: each for name, each in globals().items() if name.startswith("check_")}
 
 
 def fault_of(check: Callable[[], None]) -> str:
     """What is wrong, as a traceback; empty if nothing is."""
-    devices.under_way.clear()
+    devices.start_anew()
     try:
         check()
     except BaseException:  # pytest's own faults are none of Exception

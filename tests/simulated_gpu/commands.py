@@ -3,8 +3,8 @@
     python -m tests.simulated_gpu.commands < jobs.json > outcomes.json
 
 A job is `{"command": "train" or "decode", "arguments": […]}`, or `{"command": "generate", "model",
-"device", "sources", "options"}`; an outcome tells its exit code, what the host waited for, what was
-written to standard error, and of "generate" the texts.
+"device", "sources", "options"}`; each may say `"most_bytes"`, see `queue.py`. An outcome tells its
+exit code, what the host waited for, what went to standard error, and of "generate" the texts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ COMMANDS = {"train": train_main, "decode": decode_main}
 def outcome_of(job: dict[str, Any]) -> dict[str, Any]:
     """Do a job."""
     waits.clear()
-    devices.under_way.clear()
+    devices.start_anew(job.get("most_bytes"))
     told, texts, code = io.StringIO(), [], 0
     with redirect_stderr(told):
         if job["command"] == "generate":

@@ -1,4 +1,4 @@
-"""The queue of a simulated device: what `torch.cuda.Event` and `torch.cuda.Stream` are there.
+"""What simulated devices are busy with: their queues, and the memory that they have.
 
     copy 1, copy 2, event A, copy 3        A has happened: 1 and 2 have arrived, 3 has not
 
@@ -25,12 +25,24 @@ Copy = tuple[Tensor, Tensor]
 
 
 class Devices:
-    """What is on its way from each device, and which device is the current one."""
+    """The state of all devices.
+
+    Attributes:
+        current: The one that is meant where none is named.
+        under_way: What is on its way to the host, from each.
+        on_wait: Called when the host waits for an event.
+        most_bytes: Size of the largest tensor that there is memory for; None = any.
+    """
 
     def __init__(self) -> None:
+        self.on_wait: Callable[[str], None] = lambda _what: None
+        self.start_anew()
+
+    def start_anew(self, most_bytes: int | None = None) -> None:
+        """Forget what was."""
         self.current = 0
         self.under_way: dict[int, list[Copy]] = {}
-        self.on_wait: Callable[[str], None] = lambda _what: None
+        self.most_bytes = most_bytes
 
     def take(self, index: int) -> list[Copy]:
         """What an event stands behind that is put into a device's queue now."""

@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from tests.simulated_gpu.queue import send_to_host
+from tests.simulated_gpu.queue import devices, send_to_host
 
 NAME = "simulated"
 """What torch knows the device as; "cuda" is the name of a device that it was not built for."""
@@ -139,21 +139,14 @@ def operate(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if name == "_fused_sdp_choice":
         return 0  # attention from torch's plain operations
     index = asked.index if asked is not None and target == NAME else here[0].index
-    wrappers = {id(each.held): each for each in here}
     args, kwargs = mapped(_held, args), mapped(_held, kwargs)
     if target == NAME:
         kwargs["device"] = torch.device("cpu")
     found = func(*args, **kwargs)
     if target == "cpu":
         return found
-
-    def wrapped(each: Any) -> Any:
-        if not isinstance(each, Tensor):
-            return each
-        known = wrappers.get(id(each))
-        return SimulatedTensor(each, index) if known is None else known
-
-    return mapped(wrapped, found)
+    wrappers = {id(each.held): each for each in here}
+    return mapped(lambda each: _on_device(each, wrappers, index), found)
 
 
 def mapped(function: Callable[[Any], Any], value: Any) -> Any:
@@ -221,6 +214,17 @@ def pinned(tensor: Tensor) -> Tensor:
 def is_pinned(tensor: Tensor) -> bool:
     """Whether `pinned` had it."""
     return getattr(tensor, "is_said_to_be_pinned", False)
+
+
+def _on_device(each: Any, wrappers: Mapping[int, SimulatedTensor], index: int) -> Any:
+    """What an operation gave: new on the device, or the tensor that it changed in place."""
+    if not isinstance(each, Tensor):
+        return each
+    if id(each) in wrappers:
+        return wrappers[id(each)]
+    if devices.most_bytes is not None and each.nbytes > devices.most_bytes:
+        raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {each.nbytes} bytes.")
+    return SimulatedTensor(each, index)
 
 
 def _held(each: Any) -> Any:

@@ -88,6 +88,17 @@ def outputs(
     return dict(zip(WAYS, zip(found[::2], found[1::2], outcomes[1::2], strict=True), strict=True))
 
 
+def generating(folder: Path, tokenizer: Path) -> dict[str, Any]:
+    """A job that lacks its device."""
+    lengths = {"max_source_length": 20, "max_target_length": 10}
+    return {
+        "command": "generate",
+        "model": str(write_checkpoint(folder, "bert", tokenizer, s2s_ft=lengths)),
+        "sources": [row["src"] for row in rows_of(30)],
+        "options": {"num_beams": 3, "max_new_tokens": 10, "batch_size": 8},
+    }
+
+
 def texts(rows: list[Any]) -> list[list[str]]:
     return [[each["text"] for each in row["hypotheses"]] for row in rows]
 
@@ -124,17 +135,20 @@ def test_the_host_waits_only_for_what_is_decided(
     assert {wait.split(" in ")[1] for wait in outcome["waits"]} <= MAY_WAIT
 
 
+def test_too_little_memory(run_on_gpu: Run, tiny_tokenizer_folder: Path, tmp_path: Path) -> None:
+    """The search goes on with fewer examples at a time, and finds the same."""
+    common = generating(tmp_path, tiny_tokenizer_folder) | {"device": "cuda"}
+    whole, short = run_on_gpu([common, {**common, "most_bytes": 20_000}])
+    assert whole["texts"] == short["texts"]
+    assert "going on with" in short["told"]
+    assert "going on with" not in whole["told"]
+
+
 def test_a_device_that_is_not_the_current_one(
     run_on_gpu: Run, tiny_tokenizer_folder: Path, tmp_path: Path
 ) -> None:
     """The host must wait for the device that computes: others have nothing to do, and are done."""
-    lengths = {"max_source_length": 20, "max_target_length": 10}
-    common = {
-        "command": "generate",
-        "model": str(write_checkpoint(tmp_path, "bert", tiny_tokenizer_folder, s2s_ft=lengths)),
-        "sources": [row["src"] for row in rows_of(30)],
-        "options": {"num_beams": 3, "max_new_tokens": 10, "batch_size": 8},
-    }
+    common = generating(tmp_path, tiny_tokenizer_folder)
     devices = ("cpu", "cuda", "cuda:1")
     found = run_on_gpu([{**common, "device": device} for device in devices])
     assert found[1]["texts"] == found[0]["texts"]

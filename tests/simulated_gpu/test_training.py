@@ -40,6 +40,9 @@ WAYS: dict[str, tuple[str, list[str]]] = {
 }
 """Family and flags."""
 
+MOST_BYTES = 170_000
+"""Room for the two moments of AdamW in one piece, and for the attention weights of 24 rows."""
+
 MAY_WAIT = (
     "train/preparation.py:prepare",  # the model goes to the device
     "transfer.py:values",  # an update's numbers, when the next one has been launched
@@ -60,8 +63,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "train.jsonl"
     rows = [
         {
-            "src": " ".join(WORDS[row % 20 : row % 20 + 3 + row % 7]),
-            "tgt": " ".join(WORDS[row % 20 : row % 20 + 1 + row % 4]),
+            "src": " ".join(WORDS[row % 20 : row % 20 + 3 + row % 9]),
+            "tgt": " ".join(WORDS[row % 20 : row % 20 + 1 + row % 6]),
         }
         for row in range(48)
     ]
@@ -176,6 +179,30 @@ def test_a_resumed_run_is_the_uninterrupted_one(
     assert outcome["code"] == 0
     assert "ckpt-3" in outcome["told"]
     assert_same_checkpoint(tmp_path / "run" / "ckpt-6", tmp_path / "uninterrupted")
+
+
+def test_too_little_memory(
+    run_on_gpu: Run, job: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    """Told with what to lower; a size that fits is found, and what is learnt stays the same."""
+    large = ("--per_gpu_train_batch_size", "48")
+    names = ("whole", "found", "failed")
+    whole, found, failed = (
+        job(tmp_path / name, *large, *(["--auto_batch_size"] if name == "found" else []))
+        for name in names
+    )
+    short = {"most_bytes": MOST_BYTES}
+    _, of_found, of_failed = run_on_gpu([whole, {**found, **short}, {**failed, **short}])
+    assert of_failed["code"] == 1
+    assert "out of memory (CUDA out of memory" in of_failed["told"]
+    assert "lower --per_gpu_train_batch_size (48 now)" in of_failed["told"]
+    assert of_found["code"] == 0
+    assert "--auto_batch_size: 24 of the longest examples fit" in of_found["told"]
+    ours, theirs = (
+        load_file(tmp_path / name / "ckpt-6" / "model.safetensors") for name in names[:2]
+    )
+    for key, value in ours.items():
+        torch.testing.assert_close(value, theirs[key], rtol=1e-4, atol=2e-6, msg=key)
 
 
 def test_a_loss_that_is_no_number_stops_the_run(
