@@ -7,6 +7,7 @@ where something is compiled.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
@@ -32,10 +33,19 @@ def faults_of_compiling() -> Iterator[None]:
         yield
     except TorchDynamoException as error:
         cause = getattr(error, "inner_exception", error)  # without "backend=… raised:"
+        what, remedy = _told(cause)
         raise EnvironmentFault(
-            f"--torch_compile: torch cannot compile here ({first_line(cause)}); install a C++ "
-            "compiler such as g++, or leave the flag out"
+            f"--torch_compile: torch cannot compile here ({what}); {remedy}, or leave the flag out"
         ) from error
+
+
+def _told(cause: BaseException) -> tuple[str, str]:
+    """What is missing, in one line, and what to do."""
+    found = re.search(r"fatal error: (.+)", str(cause))  # what the C++ compiler complains of
+    what = first_line(cause) if found is None else found[1]
+    if "Python.h" in what:
+        return what, "install Python's headers (Debian, Ubuntu: python3-dev)"
+    return what, "install a C++ compiler such as g++"
 
 
 def compiled(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:

@@ -114,6 +114,7 @@ def _stand_ins() -> dict[str, Any]:
         "current_stream": stream_of,
         "Event": Event,
         "get_device_name": lambda _device=None: "simulated GPU",
+        "is_current_stream_capturing": lambda: False,
         "max_memory_allocated": lambda _device=None: 0,
         "empty_cache": lambda: None,
         "manual_seed_all": lambda _seed: None,

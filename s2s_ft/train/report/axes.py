@@ -89,6 +89,6 @@ def duration(seconds: float) -> str:
 def memory(num_bytes: float) -> str:
     """An amount of memory for people, such as `1.3 GiB`."""
     for power, unit in ((3, "GiB"), (2, "MiB")):
-        if num_bytes >= 1024**power:
+        if num_bytes >= 999.5 * 1024 ** (power - 1):  # four digits would be written as a power
             return f"{num_bytes / 1024**power:.3g} {unit}"
     return f"{num_bytes:,.0f} bytes"

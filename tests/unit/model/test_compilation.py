@@ -198,15 +198,26 @@ class TestCompiling:
         assert rows == [(1, BATCHES[0].num_supervised)]
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ("no C++ compiler\nat all", r"\(.*no C\+\+ compiler\); install a C\+\+ compiler such"),
+        (
+            "C++ compile error\n\nOutput:\na.cpp:1:10: fatal error: Python.h: No such file\n1 |",
+            r"\(Python.h: No such file\); install Python's headers",
+        ),
+    ],
+)
 def test_a_machine_that_cannot_compile_is_told(
-    load: Callable[..., Seq2SeqModel], monkeypatch: pytest.MonkeyPatch
+    load: Callable[..., Seq2SeqModel], monkeypatch: pytest.MonkeyPatch, error: str, told: str
 ) -> None:
     def refuse(*_arguments: Any) -> None:
-        raise RuntimeError("no C++ compiler\nat all")
+        raise RuntimeError(error)
 
     torch._dynamo.reset()
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=refuse))
-    with pytest.raises(EnvironmentFault, match="--torch_compile: torch cannot compile") as caught:
+    fault = f"--torch_compile: torch cannot compile here {told}"
+    with pytest.raises(EnvironmentFault, match=fault) as caught:
         compile_encoder(load("bert"))
     assert "\n" not in str(caught.value)
     torch._dynamo.reset()

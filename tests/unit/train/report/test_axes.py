@@ -76,7 +76,15 @@ def test_durations(seconds: float, expected: str) -> None:
 
 
 def test_amounts_of_memory() -> None:
-    assert [memory(size) for size in (512, 1 << 20, 3 << 29)] == ["512 bytes", "1 MiB", "1.5 GiB"]
+    for size, expected in (
+        (512, "512 bytes"),
+        (1 << 20, "1 MiB"),
+        (999 << 20, "999 MiB"),
+        (1014 << 20, "0.99 GiB"),
+        (3 << 29, "1.5 GiB"),
+        (40 << 30, "40 GiB"),
+    ):
+        assert memory(size) == expected
 
 
 def test_escape_leaves_nothing_that_a_page_would_act_on() -> None:
