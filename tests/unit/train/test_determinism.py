@@ -1,5 +1,5 @@
 """Kernels that give the same bits every time: when they are asked for, and what stands against it.
-That training gets along with them is shown in `tests/simulated_gpu`."""
+That training gets along with them is shown in `tests/gpu`."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tests.simulated_gpu.queue import devices, send_to_host
+from tests.gpu.queue import devices, send_to_host
 
 NAME = "simulated"
 """What torch knows the device as; "cuda" is the name of a device that it was not built for."""

@@ -25,8 +25,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.simulated_gpu.queue import Event, devices, index_of, stream_of
-from tests.simulated_gpu.tensors import NAME, SimulatedTensor, mapped, note_wait, operate, pinned
+from tests.gpu.queue import Event, devices, index_of, stream_of
+from tests.gpu.tensors import NAME, SimulatedTensor, mapped, note_wait, operate, pinned
 
 CAN_SIMULATE = hasattr(backend_registration, "_setup_privateuseone_for_python_backend")
 """Whether this torch lets a backend be written in Python."""

@@ -1,10 +1,11 @@
 """Runs what it is asked to in a process that believes it has two GPUs; see `process.py`.
 
-    python -m tests.simulated_gpu.commands < jobs.json > outcomes.json
+    python -m tests.gpu.commands [real] < jobs.json > outcomes.json
 
 A job is `{"command": "train" or "decode", "arguments": […]}`, or `{"command": "generate", "model",
 "device", "sources", "options"}`; each may say `"most_bytes"`, see `queue.py`. An outcome tells its
-exit code, what the host waited for, what went to standard error, and of "generate" the texts.
+exit code, what the host waited for, what went to standard error, and of "generate" the texts. With
+`real` the GPUs are what this machine has, and nothing is known of waits.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from typing import Any
 
 from s2s_ft.commands import decode_main, train_main
 from s2s_ft.decode.generator import Generator
-from tests.simulated_gpu.process import simulate_gpus
-from tests.simulated_gpu.queue import devices
-from tests.simulated_gpu.tensors import waits
+from tests.gpu.process import simulate_gpus
+from tests.gpu.queue import devices
+from tests.gpu.tensors import waits
 
 COMMANDS = {"train": train_main, "decode": decode_main}
 
@@ -42,5 +43,6 @@ def outcome_of(job: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    simulate_gpus()
+    if sys.argv[1:] != ["real"]:
+        simulate_gpus()
     json.dump([outcome_of(job) for job in json.load(sys.stdin)], sys.stdout)

@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.conftest import WORDS, write_checkpoint
-from tests.simulated_gpu.conftest import Run
-from tests.simulated_gpu.process import CAN_SIMULATE
-
-pytestmark = pytest.mark.skipif(not CAN_SIMULATE, reason="this torch cannot simulate a device")
+from tests.gpu.conftest import Gpu, Job, Outcome
 
 WAYS: dict[str, tuple[str, list[str]]] = {
     "greedy": ("bert", []),
@@ -45,6 +43,8 @@ MAY_WAIT = {
     "model/columns.py:_live_columns",  # how much a cache needs that is made anew
 }
 
+Outputs = dict[str, tuple[list[Any], list[Any], Outcome]]
+
 EXACT = [name for name in WAYS if not name.endswith("float16")]
 
 
@@ -61,10 +61,10 @@ def rows_of(number: int) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def outputs(
-    run_on_gpu: Run,
+    gpu: Gpu,
     tiny_checkpoint: Callable[[str], Path],
     tmp_path_factory: pytest.TempPathFactory,
-) -> dict[str, tuple[list[Any], list[Any], dict[str, Any]]]:
+) -> Outputs:
     """Of each way: the rows from the CPU, the rows from the GPU, and the outcome of that."""
     folder = tmp_path_factory.mktemp("outputs")
     sources = folder / "sources.jsonl"
@@ -82,13 +82,13 @@ def outputs(
             given = [each for each in arguments if on_cpu == [] or each != "--fp16"]
             jobs.append({"command": "decode", "arguments": given})
             written.append(output)
-    outcomes = run_on_gpu(jobs)
+    outcomes = gpu.run(jobs)
     assert [each["told"][-2000:] for each in outcomes if each["code"] != 0] == []
     found = [[json.loads(line) for line in path.open(encoding="utf-8")] for path in written]
     return dict(zip(WAYS, zip(found[::2], found[1::2], outcomes[1::2], strict=True), strict=True))
 
 
-def generating(folder: Path, tokenizer: Path) -> dict[str, Any]:
+def generating(folder: Path, tokenizer: Path) -> Job:
     """A job that lacks its device."""
     lengths = {"max_source_length": 20, "max_target_length": 10}
     return {
@@ -104,22 +104,22 @@ def texts(rows: list[Any]) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("name", EXACT)
-def test_the_same_is_written(
-    outputs: dict[str, tuple[list[Any], list[Any], dict[str, Any]]], name: str
-) -> None:
+def test_the_same_is_written(gpu: Gpu, outputs: Outputs, name: str) -> None:
     on_cpu, on_gpu, _ = outputs[name]
-    assert texts(on_gpu) == texts(on_cpu)
     assert len(on_gpu) == 50
     assert len({str(each) for each in texts(on_gpu)}) > 10
+    if gpu.is_real:  # where two outputs are as good but for rounding, either may be chosen
+        same = [one == other for one, other in zip(texts(on_gpu), texts(on_cpu), strict=True)]
+        assert sum(same) >= 45
+        return
+    assert texts(on_gpu) == texts(on_cpu)
     for ours, theirs in zip(on_gpu, on_cpu, strict=True):
         for our, their in zip(ours["hypotheses"], theirs["hypotheses"], strict=True):
             assert our["score"] == pytest.approx(their["score"], rel=1e-4, abs=1e-4)
 
 
 @pytest.mark.parametrize("name", ["bfloat16", "float16"])
-def test_lower_precisions_score_nearly_the_same(
-    outputs: dict[str, tuple[list[Any], list[Any], dict[str, Any]]], name: str
-) -> None:
+def test_lower_precisions_score_nearly_the_same(outputs: Outputs, name: str) -> None:
     _, on_gpu, _ = outputs[name]
     exact, _, _ = outputs["beams"]
     scores = [[row["hypotheses"][0]["score"] for row in rows] for rows in (on_gpu, exact)]
@@ -128,28 +128,29 @@ def test_lower_precisions_score_nearly_the_same(
 
 
 @pytest.mark.parametrize("name", WAYS)
-def test_the_host_waits_only_for_what_is_decided(
-    outputs: dict[str, tuple[list[Any], list[Any], dict[str, Any]]], name: str
-) -> None:
+@pytest.mark.usefixtures("simulated")
+def test_the_host_waits_only_for_what_is_decided(outputs: Outputs, name: str) -> None:
     _, _, outcome = outputs[name]
     assert {wait.split(" in ")[1] for wait in outcome["waits"]} <= MAY_WAIT
 
 
-def test_too_little_memory(run_on_gpu: Run, tiny_tokenizer_folder: Path, tmp_path: Path) -> None:
+def test_too_little_memory(simulated: Gpu, tiny_tokenizer_folder: Path, tmp_path: Path) -> None:
     """The search goes on with fewer examples at a time, and finds the same."""
     common = generating(tmp_path, tiny_tokenizer_folder) | {"device": "cuda"}
-    whole, short = run_on_gpu([common, {**common, "most_bytes": 20_000}])
+    whole, short = simulated.run([common, {**common, "most_bytes": 20_000}])
     assert whole["texts"] == short["texts"]
     assert "going on with" in short["told"]
     assert "going on with" not in whole["told"]
 
 
 def test_a_device_that_is_not_the_current_one(
-    run_on_gpu: Run, tiny_tokenizer_folder: Path, tmp_path: Path
+    gpu: Gpu, tiny_tokenizer_folder: Path, tmp_path: Path
 ) -> None:
     """The host must wait for the device that computes: others have nothing to do, and are done."""
     common = generating(tmp_path, tiny_tokenizer_folder)
+    if gpu.is_real and torch.cuda.device_count() == 1:
+        pytest.skip("there is one GPU")
     devices = ("cpu", "cuda", "cuda:1")
-    found = run_on_gpu([{**common, "device": device} for device in devices])
+    found = gpu.run([{**common, "device": device} for device in devices])
     assert found[1]["texts"] == found[0]["texts"]
     assert found[2]["texts"] == found[0]["texts"]

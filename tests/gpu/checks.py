@@ -1,6 +1,6 @@
 """What the simulated GPU must notice; run by `test_device.py` in a process that has one.
 
-python -m tests.simulated_gpu.checks > faults.json
+python -m tests.gpu.checks > faults.json
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import pytest
 import torch
 from torch import nn
 
-from tests.simulated_gpu.process import simulate_gpus
-from tests.simulated_gpu.queue import RUBBISH, devices
-from tests.simulated_gpu.tensors import MixedDevicesError, waits
+from tests.gpu.process import simulate_gpus
+from tests.gpu.queue import RUBBISH, devices
+from tests.gpu.tensors import MixedDevicesError, waits
 
 
 def waits_of(act: Callable[[], object]) -> int:
