@@ -19,5 +19,5 @@ def faults() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", CHECKS)
-def test_it(faults: dict[str, str], name: str) -> None:
+def test_what_it_must_notice(faults: dict[str, str], name: str) -> None:
     assert faults[name] == ""
