@@ -45,10 +45,10 @@ def queries_of_last_layer(model: Seq2SeqModel) -> nn.Module:
     return query
 
 
-def outcome(model: Seq2SeqModel, batch: Batch) -> list[Tensor]:
+def outcome(model: Seq2SeqModel, batch: Batch, smoothing: float = 0.1) -> list[Tensor]:
     """Loss and gradients."""
     model.zero_grad()
-    loss = model.loss(batch, 0.1)
+    loss = model.loss(batch, smoothing)
     loss.backward()
     return [loss.detach(), *(p.grad.clone() for p in model.parameters() if p.grad is not None)]
 

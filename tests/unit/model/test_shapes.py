@@ -16,10 +16,10 @@ from s2s_ft.methods import METHODS, Method, PseudoMask
 from s2s_ft.model import attention, rows, shapes
 from s2s_ft.model.cpu_training import adapt_to_cpu
 from s2s_ft.model.pretrained import load_finetuned
-from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.model.shapes import COARSE, FINE, Steps, rounded_rows, steps_on
 from s2s_ft.text import SpecialIds
 from tests.conftest import VOCABULARY
+from tests.unit.model.test_rows import outcome
 
 CPU = torch.device("cpu")
 SPECIAL = SpecialIds(cls=2, sep=3, pad=0, mask=4, vocab_size=len(VOCABULARY))
@@ -63,14 +63,6 @@ def test_rows_are_rounded_up(
     assert len(read) - supervised < read_step
     assert (read[supervised:] >= true).all()  # none repeats a true one
     assert (read < len(cells)).all()
-
-
-def outcome(model: Seq2SeqModel, batch: Batch, smoothing: float) -> list[Tensor]:
-    """Loss and gradients."""
-    model.zero_grad()
-    loss = model.loss(batch, smoothing)
-    loss.backward()
-    return [loss.detach(), *(p.grad.clone() for p in model.parameters() if p.grad is not None)]
 
 
 @pytest.fixture
