@@ -13,6 +13,7 @@ at all; of two processes that make the same one, the first to finish wins and th
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -160,12 +161,13 @@ def _published(temporary: Path, final: Path) -> FeatureStore:
     store = FeatureStore(temporary)  # mapped, it outlives whatever happens to the names
     try:
         os.rename(temporary, final)
-    except OSError:
+    except OSError as error:
         # Another process was faster, or a damaged store lies in the way.
         found = open_store(final)
         if found is not None:
             return found
-        if not final.exists():
+        # What lay in the way may be gone by now: another process has cleared it away.
+        if not final.exists() and error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
         damaged = temporary.with_name(f"{temporary.name}.damaged")
         with suppress(FileNotFoundError):  # another process may be clearing it away, too

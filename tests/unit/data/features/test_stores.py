@@ -1,8 +1,10 @@
 """When a store is made anew: other data, other settings, damage, faults."""
 
+import errno
 import gzip
 import os
 import pickle
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -124,6 +126,27 @@ class TestDamage:
         with pytest.raises(ValueError, match="the file changed while it was read"):
             build()
         assert list((tmp_path / "features").iterdir()) == []
+
+    def test_another_builder_clears_a_damaged_store_away(
+        self, build: Callable[..., FeatureStore], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Just after it was found to lie in the way."""
+        folder = build().folder
+        (folder / "tokens.bin").write_bytes(b"damaged")
+        rename = os.rename
+        refused = []
+
+        def rename_late(old: Path, new: Path) -> None:
+            if new == folder and not refused:
+                refused.append(old)
+                shutil.rmtree(folder)
+                raise OSError(errno.ENOTEMPTY, "Directory not empty")
+            rename(old, new)
+
+        monkeypatch.setattr(os, "rename", rename_late)
+        assert content(build()) == IDS
+        assert len(refused) == 1
+        assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
     def test_several_builders_at_once(
         self, build: Callable[..., FeatureStore], tmp_path: Path
