@@ -21,7 +21,7 @@ launcher=$!
 # starts them again. (If it has begun to, nothing is lost: what they saved is on the disk.)
 end_of_slot() {
     local workers
-    workers=$(cat /proc/"$launcher"/task/*/children)
+    workers=$(cat /proc/"$launcher"/task/*/children 2>/dev/null)
     # Again and again, for those that were still loading and did not listen yet.
     while [[ -n $workers ]] && kill -USR1 $workers 2>/dev/null; do sleep 1; done
     kill -TERM "$launcher" 2>/dev/null

@@ -8,7 +8,7 @@
 
 Notable: this finds what otherwise only a GPU would show: a mask that was made on the host, an
 `.item()` that stops the queue, a number that is read before it has arrived. It knows nothing of
-speed, of memory or of how CUDA rounds.
+speed or of how CUDA rounds, and of memory only how large one tensor may be.
 """
 
 from __future__ import annotations
@@ -32,18 +32,7 @@ PACKAGE = Path(__file__).parents[2] / "s2s_ft"
 READS = {"_local_scalar_dense", "equal", "is_nonzero", "masked_select", "nonzero", "_unique2"}
 """Operations whose result, or the size of it, the host must know."""
 
-INEXACT = {
-    *(
-        "nll_loss2d_forward",
-        "histc",
-        "kthvalue",
-        "median",
-        "put_",
-        "scatter_reduce",
-        "embedding_bag",
-    ),
-    *("_ctc_loss_backward", "grid_sampler_2d_backward", "reflection_pad1d_backward"),
-}
+INEXACT = {"nll_loss2d_forward", "histc", "median", "put_", "embedding_bag", "_ctc_loss_backward"}
 """Operations that CUDA cannot do the same way every time, of those that a model of text may use;
 and sums of floating-point numbers one behind another (torch.use_deterministic_algorithms)."""
 

@@ -84,13 +84,8 @@ def job(data: Path, tiny_checkpoint: Callable[[str], Path]) -> Callable[..., Job
             *("--max_source_seq_length", "12", "--max_target_seq_length", "6"),
             *("--per_gpu_train_batch_size", "8", "--learning_rate", "1e-3", "--logging_steps", "1"),
             # Gradients that are zero but for rounding, as those of a key's bias, must not count.
-            *(
-                "--adam_epsilon",
-                "1e-4",
-                "--dropout",
-                "0",
-                *(names.get(each, each) for each in flags),
-            ),
+            *("--adam_epsilon", "1e-4", "--dropout", "0"),
+            *(names.get(each, each) for each in flags),
         ]
         return {"command": "train", "arguments": arguments}
 
@@ -138,9 +133,7 @@ def test_the_host_waits_for_nothing_but_numbers_that_have_been_computed(
         assert places["transfer.py:values"] == 6
 
 
-def test_what_a_look_at_the_dev_set_finds(
-    runs: Runs,
-) -> None:
+def test_what_a_look_at_the_dev_set_finds(runs: Runs) -> None:
     on_cpu, on_gpu, _ = runs["dev set"]
     ours, theirs = (metrics(run, "look") for run in (on_gpu, on_cpu))
     assert len(ours) == 3
