@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from tests.gpu.process import simulate_gpus
@@ -88,6 +89,34 @@ def check_numbers_arrive_with_the_event_behind_them() -> None:
     assert not own.query()
     own.synchronize()
     assert host.tolist() == [0.0, 1.0, 2.0]
+
+
+def check_an_event_behind_another_happens_after_it() -> None:
+    """Whoever waits for the second may read what the first stands behind, not the other way."""
+    host = [torch.empty(1, pin_memory=True) for _ in range(2)]
+    events = [torch.cuda.Event() for _ in range(2)]
+    for number, (place, event) in enumerate(zip(host, events, strict=True)):
+        place.copy_(torch.full((1,), float(number), device="cuda"), non_blocking=True)
+        event.record()
+    events[0].synchronize()
+    assert [place.item() for place in host] == [0.0, RUBBISH]
+    host[0].copy_(torch.full((1,), 2.0, device="cuda"), non_blocking=True)
+    torch.cuda.current_stream().record_event().synchronize()
+    assert [place.item() for place in host] == [2.0, 1.0]
+
+
+def check_what_nccl_cannot_send() -> None:
+    """What lies on another GPU than that of the process, or in pieces; the host's goes by gloo."""
+    numbers = torch.arange(6.0, device="cuda").view(2, 3)
+    dist.init_process_group("cpu:gloo,cuda:nccl", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        for good in (numbers, torch.ones(2)):
+            dist.all_reduce(good)
+        for bad in (numbers.t(), numbers.to("cuda:1")):
+            with pytest.raises(MixedDevicesError, match="allreduce_ from cuda:0 of cuda:"):
+                dist.all_reduce(bad)
+    finally:
+        dist.destroy_process_group()
 
 
 def check_gradients_and_ties() -> None:

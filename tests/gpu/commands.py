@@ -3,16 +3,19 @@
     python -m tests.gpu.commands [real] < jobs.json > outcomes.json
 
 A job is `{"command": "train" or "decode", "arguments": […]}`, or `{"command": "generate", "model",
-"device", "sources", "options"}`; each may say `"most_bytes"`, see `queue.py`. An outcome tells its
-exit code, what the host waited for, what went to standard error, and of "generate" the texts. With
-`real` the GPUs are what this machine has, and nothing is known of waits.
+"device", "sources", "options"}`; each may say `"most_bytes"`, see `queue.py`, and `"port"`, where
+the ranks meet that do it together. An outcome tells its exit code, what the host waited for, what
+went to standard error, and of "generate" the texts. With `real` the GPUs are what this machine has,
+and nothing is known of waits.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import os
 import sys
+from collections.abc import Iterator
 from contextlib import redirect_stderr
 from typing import Any
 
@@ -29,6 +32,8 @@ def outcome_of(job: dict[str, Any]) -> dict[str, Any]:
     """Do a job."""
     waits.clear()
     devices.start_anew(job.get("most_bytes"))
+    if "port" in job:
+        os.environ["MASTER_PORT"] = str(job["port"])
     told, texts, code = io.StringIO(), [], 0
     with redirect_stderr(told):
         if job["command"] == "generate":
@@ -42,7 +47,15 @@ def outcome_of(job: dict[str, Any]) -> dict[str, Any]:
     return {"code": code, "waits": dict(waits), "told": told.getvalue(), "texts": texts}
 
 
+def outcomes_of(jobs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Do jobs, of ranks up to the first that fails: then they no longer know what to wait for."""
+    for job in jobs:
+        yield (outcome := outcome_of(job))
+        if outcome["code"] != 0 and "port" in job:
+            return
+
+
 if __name__ == "__main__":
     if sys.argv[1:] != ["real"]:
         simulate_gpus()
-    json.dump([outcome_of(job) for job in json.load(sys.stdin)], sys.stdout)
+    json.dump(list(outcomes_of(json.load(sys.stdin))), sys.stdout)

@@ -4,23 +4,26 @@
     tensor.to("cuda")               ->  a tensor of `tensors.py`
     torch.autocast("cuda", …)       ->  the operations that CUDA computes in the lower precision,
                                         and those that it computes in float32
+    init_process_group("…:nccl")    ->  tensors travel by gloo; what nccl cannot send is refused
 
 Notable: it holds for the rest of the process, since torch takes a backend in once and for all. Not
-simulated are kernels of CUDA's own, torch.compile, several processes, inference mode (it is
-`no_grad` here), random numbers of the device (they are the host's), and the threads that torch
-sends gradients back in.
+simulated are kernels of CUDA's own, torch.compile, streams (there is one), inference mode (it is
+`no_grad` here), random numbers of the device (they are the host's), that nccl lets the host go on
+while tensors travel, and the threads that torch sends gradients back in.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from typing import Any
 from unittest.mock import patch
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.fsdp._fully_shard import _fsdp_init
 from torch.overrides import TorchFunctionMode
 from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -87,11 +90,21 @@ def simulate_gpus() -> None:
         with _Named(), _Watched():
             run(thread)
 
+    send_back = torch.autograd._engine_run_backward
+
+    def send_back_under_modes(*arguments: Any, **keywords: Any) -> Any:
+        with _Named():  # which is off inside of what it was asked about
+            return send_back(*arguments, **keywords)
+
     for owner, name, stand_in in (
+        (torch.autograd, "_engine_run_backward", send_back_under_modes),
         (torch, "autocast", named),
+        (torch.accelerator, "current_stream", stream_of),
         (torch, "inference_mode", torch.no_grad),
         (threading.Thread, "run", run_under_modes),
         (nn.Module, "_apply", _swapping(nn.Module._apply)),
+        (dist, "init_process_group", _by_way_of_the_host(dist.init_process_group)),
+        (_fsdp_init, "_move_states_to_device", _move),
     ):
         _stays.enter_context(patch.object(owner, name, stand_in))
     # Modes hold in the thread that enters them, so gradients are sent back in this one.
@@ -112,6 +125,8 @@ def _stand_ins() -> dict[str, Any]:
         "current_device": lambda: devices.current,
         "set_device": set_device,
         "current_stream": stream_of,
+        "Stream": stream_of,
+        "stream": nullcontext,
         "Event": Event,
         "get_device_name": lambda _device=None: "simulated GPU",
         "is_current_stream_capturing": lambda: False,
@@ -119,6 +134,16 @@ def _stand_ins() -> dict[str, Any]:
         "empty_cache": lambda: None,
         "manual_seed_all": lambda _seed: None,
     }
+
+
+def _by_way_of_the_host(init: Callable[..., None]) -> Callable[..., None]:
+    """What lets processes meet. The tensors of devices lie on the host and travel as such."""
+
+    def by_way_of_the_host(backend: str, **keywords: Any) -> None:
+        assert backend == "cpu:gloo,cuda:nccl", backend
+        init("gloo", **keywords)
+
+    return by_way_of_the_host
 
 
 def _renamed(each: Any) -> Any:
@@ -148,6 +173,16 @@ def _swapping(apply: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
             torch.__future__.set_swap_module_params_on_conversion(before)
 
     return swapping
+
+
+def _move(parameters: list[nn.Parameter], buffers: list[Tensor], device: torch.device) -> None:
+    """Move what FSDP2 is about to spread to the device of this rank."""
+    for each in [*parameters, *buffers]:
+        if each.device != device:
+            with torch.no_grad():
+                moved = each.to(device)
+            is_parameter = isinstance(each, nn.Parameter)
+            torch.utils.swap_tensors(each, nn.Parameter(moved) if is_parameter else moved)
 
 
 def _teach_autocast() -> None:

@@ -8,8 +8,9 @@ host sees a device that is late. Each device has one queue.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -21,7 +22,31 @@ RUBBISH = -77
 PATIENCE = 3
 """How often an event is asked about before it has happened."""
 
-Copy = tuple[Tensor, Tensor]
+
+@dataclass
+class _Queue:
+    """The copies to the host that a device has been told to make.
+
+    Attributes:
+        sent: How many there were.
+        under_way: Those that have not arrived: number of each, from 1, where it goes, and what.
+    """
+
+    sent: int = 0
+    under_way: list[tuple[int, Tensor, Tensor]] = field(default_factory=list)
+
+    def arrive(self, last: int) -> None:
+        """Everything up to the copy of this number has been made."""
+        for _, place, numbers in self._until(last):
+            place.copy_(numbers)
+        self.under_way = [each for each in self.under_way if each[0] > last]
+
+    def is_busy(self, last: int) -> bool:
+        """Whether something up to the copy of this number is still under way."""
+        return bool(self._until(last))
+
+    def _until(self, last: int) -> list[tuple[int, Tensor, Tensor]]:
+        return [each for each in self.under_way if each[0] <= last]
 
 
 class Devices:
@@ -29,7 +54,7 @@ class Devices:
 
     Attributes:
         current: The one that is meant where none is named.
-        under_way: What is on its way to the host, from each.
+        queues: What each is busy with.
         on_wait: Called when the host waits for an event.
         most_bytes: Size of the largest tensor that there is memory for; None = any.
     """
@@ -41,63 +66,70 @@ class Devices:
     def start_anew(self, most_bytes: int | None = None) -> None:
         """Forget what was."""
         self.current = 0
-        self.under_way: dict[int, list[Copy]] = {}
+        self.queues: defaultdict[int, _Queue] = defaultdict(_Queue)
         self.most_bytes = most_bytes
-
-    def take(self, index: int) -> list[Copy]:
-        """What an event stands behind that is put into a device's queue now."""
-        return self.under_way.pop(index, [])
 
 
 devices = Devices()
-
-
-@dataclass(frozen=True)
-class Stream:
-    """The queue of a device."""
-
-    index: int
 
 
 class Event:
     """A mark in a queue."""
 
     def __init__(self, **_keywords: Any) -> None:
-        self._before: list[Copy] = []
+        self._queue = _Queue()
+        self._last = 0
         self._asked = 0
 
     def record(self, stream: Stream | None = None) -> None:
         """Put it behind everything that is on its way, from the current device unless told."""
-        self._before = devices.take(devices.current if stream is None else stream.index)
+        self._queue = devices.queues[devices.current if stream is None else stream.index]
+        self._last = self._queue.sent
 
     def query(self) -> bool:
         """Whether it has happened."""
         self._asked += 1
         if self._asked > PATIENCE:
-            self._happen()
-        return not self._before
+            self._queue.arrive(self._last)
+        return not self._queue.is_busy(self._last)
 
     def synchronize(self) -> None:
         """Wait for it."""
-        if self._before:
+        if self._queue.is_busy(self._last):
             devices.on_wait("event")
-        self._happen()
+        self._queue.arrive(self._last)
 
-    def _happen(self) -> None:
-        for place, numbers in self._before:
-            place.copy_(numbers)
-        self._before = []
+
+@dataclass(frozen=True)
+class Stream:
+    """The queue of a device; there is one for all streams, so none has to wait for another."""
+
+    index: int
+
+    def record_event(self, event: Event | None = None) -> Event:
+        """Put an event behind everything that is on its way."""
+        event = event or Event()
+        event.record(self)
+        return event
+
+    def wait_event(self, event: Event) -> None:
+        """Go on when an event has happened."""
+
+    def wait_stream(self, stream: Stream) -> None:
+        """Go on when another stream has come as far as it is told now."""
 
 
 def send_to_host(place: Tensor, numbers: Tensor, index: int, *, at_once: bool) -> Tensor:
     """Copy what a device holds to memory of the host, now or when an event has happened."""
     if at_once:
         return place.copy_(numbers)
-    devices.under_way.setdefault(index, []).append((place, numbers.clone()))
+    queue = devices.queues[index]
+    queue.sent += 1
+    queue.under_way.append((queue.sent, place, numbers.clone()))
     return place.fill_(RUBBISH)
 
 
-def stream_of(device: torch.device | int | None = None) -> Stream:
+def stream_of(device: torch.device | int | None = None, **_keywords: Any) -> Stream:
     """The queue of a device, of the current one unless told."""
     return Stream(index_of(device))
 

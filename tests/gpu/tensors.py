@@ -13,6 +13,7 @@ speed or of how CUDA rounds, and of memory only how large one tensor may be.
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from tests.gpu.queue import devices, send_to_host
 
@@ -97,6 +99,10 @@ class SimulatedTensor(Tensor):
         """What tells tensors that share their memory; saving asks for it."""
         return self.held.untyped_storage()
 
+    def data_ptr(self) -> int:
+        """No address that torch may read at, so that it copies by `clone`."""
+        return 0
+
     def storage(self) -> torch.storage.TypedStorage:
         """The same, as older code asks for it."""
         return self.held.storage()
@@ -108,17 +114,29 @@ class SimulatedTensor(Tensor):
 
 def operate(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Do an operation of torch, on the host or on a device."""
+    try:
+        return _operate(func, args, kwargs)
+    except Exception:
+        if torch._C._current_graph_task_id() != -1:  # torch ends without a word on the way back
+            traceback.print_exc(file=sys.__stderr__)
+        raise
+
+
+def _operate(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     name = func._schema.name.split("::")[1]
     tensors: list[Tensor] = []
     mapped(lambda each: tensors.append(each) if isinstance(each, Tensor) else None, (args, kwargs))
     here = [each for each in tensors if isinstance(each, SimulatedTensor)]
     asked = None if kwargs.get("device") is None else torch.device(kwargs["device"])
     target = None if asked is None else asked.type
-    if not here and target != NAME:
-        return func(*args, **kwargs)
+    is_spread = any(isinstance(each, DTensor) for each in tensors)  # it asks again for its part
+    if is_spread or (not here and target != NAME):
+        return _on_the_host(func, name, args, kwargs)
     refuse_mixed(name, tensors)
     if torch.are_deterministic_algorithms_enabled():
         refuse_inexact(name, here)
+    if func.namespace == "c10d":
+        refuse_to_send(name, here)
     what = what_is_waited_for(name, args, kwargs, target)
     if what is not None:
         note_wait(what)
@@ -136,6 +154,14 @@ def operate(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         return found
     wrappers = {id(each.held): each for each in here}
     return mapped(lambda each: _on_device(each, wrappers, index), found)
+
+
+def _on_the_host(func: Any, name: str, args: Any, kwargs: dict[str, Any]) -> Any:
+    if name == "is_pinned":
+        return is_pinned(args[0])
+    is_to_be_pinned = kwargs.pop("pin_memory", False)
+    made = func(*args, **kwargs)
+    return pinned(made) if is_to_be_pinned else made
 
 
 def mapped(function: Callable[[Any], Any], value: Any) -> Any:
@@ -165,6 +191,16 @@ def refuse_inexact(name: str, tensors: Sequence[Tensor]) -> None:
         raise RuntimeError(f"{name}_cuda does not have a deterministic implementation, but …")
 
 
+def refuse_to_send(name: str, tensors: Sequence[SimulatedTensor]) -> None:
+    """Raise what nccl would complain of, or hang at: it sends what lies in one piece on the GPU of
+    this process.
+    """
+    for each in tensors:
+        if each.index != devices.current or not each.held.is_contiguous():
+            where = f"{each.device}, strides {each.stride()}"
+            raise MixedDevicesError(f"{name} from cuda:{devices.current} of {where} {_place()}")
+
+
 def what_is_waited_for(name: str, args: Any, kwargs: dict[str, Any], target: str | None) -> Any:
     """Why the host waits for an operation, or None."""
     if name in READS or (name == "repeat_interleave" and kwargs.get("output_size") is None):
@@ -183,6 +219,8 @@ def what_is_waited_for(name: str, args: Any, kwargs: dict[str, Any], target: str
     if name == "copy_":
         place, source = args[0], args[1]
     is_patient = kwargs.get("non_blocking") or (name == "copy_" and args[2:3] == (True,))
+    if place is not None and _held(place).data_ptr() == _held(source).data_ptr():
+        return None  # what another process sent lies there already
     host = next((each for each in (source, place) if not _is_of_a_device(each)), None)
     if host is None or host.dim() == 0 or (is_patient and is_pinned(host)):
         return None

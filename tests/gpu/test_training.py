@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +10,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.conftest import WORDS
 from tests.gpu.conftest import Gpu, Job, Outcome
-from tests.unit.train.runs import assert_same_checkpoint, metrics, without_times
+from tests.gpu.outcomes import (
+    assert_close,
+    assert_no_needless_wait,
+    figures,
+    waits_for_numbers,
+)
+from tests.unit.train.runs import assert_same_checkpoint, metrics
 
 WAYS: dict[str, tuple[str, list[str]]] = {
     "pseudo_mask": ("bert", []),
@@ -40,56 +44,7 @@ WAYS: dict[str, tuple[str, list[str]]] = {
 MOST_BYTES = 170_000
 """Room for the two moments of AdamW in one piece, and for the attention weights of 24 rows."""
 
-MAY_WAIT = (
-    "train/preparation.py:prepare",  # the model goes to the device
-    "transfer.py:values",  # an update's numbers, when the next one has been launched
-    "train/checkpoint.py:",
-    "train/resume.py:",
-    "model/saving.py:",
-    "model/adapters.py:",
-    "train/teacher.py:",
-    "train/evaluate.py:",
-    "decode/",
-    "model/columns.py:_live_columns",
-)
-
-
 Runs = dict[str, tuple[Path, Path, Outcome]]
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forty-eight rows of words that the tiny tokenizer knows."""
-    path = tmp_path_factory.mktemp("data") / "train.jsonl"
-    rows = [
-        {
-            "src": " ".join(WORDS[row % 20 : row % 20 + 3 + row % 9]),
-            "tgt": " ".join(WORDS[row % 20 : row % 20 + 1 + row % 6]),
-        }
-        for row in range(48)
-    ]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
-
-
-@pytest.fixture(scope="module")
-def job(data: Path, tiny_checkpoint: Callable[[str], Path]) -> Callable[..., Job]:
-    """A function that gives the job of a run of six updates."""
-
-    def make(output: Path, *flags: str, family: str = "bert") -> Job:
-        names = {"TEACHER": str(tiny_checkpoint("bert")), "DATA": str(data)}
-        arguments = [
-            *("--model_name_or_path", str(tiny_checkpoint(family)), "--train_file", str(data)),
-            *("--output_dir", str(output), "--num_training_steps", "6", "--save_steps", "3"),
-            *("--max_source_seq_length", "12", "--max_target_seq_length", "6"),
-            *("--per_gpu_train_batch_size", "8", "--learning_rate", "1e-3", "--logging_steps", "1"),
-            # Gradients that are zero but for rounding, as those of a key's bias, must not count.
-            *("--adam_epsilon", "1e-4", "--dropout", "0"),
-            *(names.get(each, each) for each in flags),
-        ]
-        return {"command": "train", "arguments": arguments}
-
-    return make
 
 
 @pytest.fixture(scope="module")
@@ -113,12 +68,7 @@ def runs(gpu: Gpu, job: Callable[..., Job], tmp_path_factory: pytest.TempPathFac
 def test_weights_are_those_of_a_run_on_the_cpu(gpu: Gpu, runs: Runs, name: str) -> None:
     on_cpu, on_gpu, outcome = runs[name]
     assert re.search(r"training on cuda:0 \(.+\), float32", outcome["told"])
-    for file in ("model.safetensors", "optimizer.safetensors"):
-        ours, theirs = (load_file(run / "ckpt-6" / file) for run in (on_gpu, on_cpu))
-        assert ours.keys() == theirs.keys()
-        for key, value in ours.items():
-            least = 2e-4 if gpu.is_real else 2e-6
-            torch.testing.assert_close(value, theirs[key], rtol=1e-3, atol=least, msg=key)
+    assert_close(on_gpu, on_cpu, 2e-4 if gpu.is_real else 2e-6)
 
 
 @pytest.mark.usefixtures("simulated")
@@ -127,10 +77,9 @@ def test_the_host_waits_for_nothing_but_numbers_that_have_been_computed(
     runs: Runs, name: str
 ) -> None:
     _, _, outcome = runs[name]
-    places = {wait.split(" in ")[1]: count for wait, count in outcome["waits"].items()}
-    assert {place for place in places if not place.startswith(MAY_WAIT)} == set()
+    assert_no_needless_wait(outcome)
     if name != "dev set":
-        assert places["transfer.py:values"] == 6
+        assert waits_for_numbers(outcome) == 6
 
 
 def test_what_a_look_at_the_dev_set_finds(runs: Runs) -> None:
@@ -138,10 +87,7 @@ def test_what_a_look_at_the_dev_set_finds(runs: Runs) -> None:
     ours, theirs = (metrics(run, "look") for run in (on_gpu, on_cpu))
     assert len(ours) == 3
     for our, their in zip(ours, theirs, strict=True):
-        figures = [
-            {k: v for k, v in without_times(each).items() if k != "kind"} for each in (our, their)
-        ]
-        assert figures[0] == pytest.approx(figures[1], rel=1e-3)
+        assert figures(our) == pytest.approx(figures(their), rel=1e-3)
 
 
 @pytest.mark.parametrize("flag", ["--bf16", "--fp16"])
@@ -153,8 +99,7 @@ def test_lower_precisions(gpu: Gpu, job: Callable[..., Job], tmp_path: Path, fla
     for our, their in zip(ours[:2], theirs[:2], strict=True):
         assert our["loss"] != their["loss"]
         assert our["loss"] == pytest.approx(their["loss"], rel=2e-3)
-    places = {wait.split(" in ")[1] for wait in lower["waits"]}
-    assert {place for place in places if not place.startswith(MAY_WAIT)} == set()
+    assert_no_needless_wait(lower)
 
 
 @pytest.mark.parametrize("flags", [[], ["--fp16"]])
