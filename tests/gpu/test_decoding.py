@@ -60,32 +60,45 @@ def rows_of(number: int) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
+def decoding(
+    tiny_checkpoint: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Job]:
+    """A function that gives the job of decoding fifty rows in one of the ways."""
+    sources = tmp_path_factory.mktemp("sources") / "sources.jsonl"
+    sources.write_text("".join(json.dumps(row) + "\n" for row in rows_of(50)), encoding="utf-8")
+
+    def make(name: str, output: Path, *more: str) -> Job:
+        family, flags = WAYS[name]
+        arguments = [
+            *("--model_path", str(tiny_checkpoint(family)), "--input_file", str(sources)),
+            *("--output_file", str(output), "--output_format", "jsonl"),
+            *("--batch_size", "8", "--max_tgt_length", "10", *flags, *more),
+        ]
+        return {"command": "decode", "arguments": arguments}
+
+    return make
+
+
+@pytest.fixture(scope="module")
 def outputs(
-    gpu: Gpu,
-    tiny_checkpoint: Callable[[str], Path],
-    tmp_path_factory: pytest.TempPathFactory,
+    gpu: Gpu, decoding: Callable[..., Job], tmp_path_factory: pytest.TempPathFactory
 ) -> Outputs:
     """Of each way: the rows from the CPU, the rows from the GPU, and the outcome of that."""
     folder = tmp_path_factory.mktemp("outputs")
-    sources = folder / "sources.jsonl"
-    sources.write_text("".join(json.dumps(row) + "\n" for row in rows_of(50)), encoding="utf-8")
     jobs, written = [], []
-    for name, (family, flags) in WAYS.items():
-        for device in ("cpu", "gpu"):
-            output = folder / f"{name} {device}"
-            on_cpu = ["--no_cuda"] if device == "cpu" else []
-            arguments = [
-                *("--model_path", str(tiny_checkpoint(family)), "--input_file", str(sources)),
-                *("--output_file", str(output), "--output_format", "jsonl"),
-                *("--batch_size", "8", "--max_tgt_length", "10", *flags, *on_cpu),
-            ]
-            given = [each for each in arguments if on_cpu == [] or each != "--fp16"]
-            jobs.append({"command": "decode", "arguments": given})
-            written.append(output)
+    for name in WAYS:
+        of_cpu = decoding(name, folder / f"{name} cpu", "--no_cuda")
+        of_cpu["arguments"] = [each for each in of_cpu["arguments"] if each != "--fp16"]
+        jobs += [of_cpu, decoding(name, folder / f"{name} gpu")]
+        written += [folder / f"{name} cpu", folder / f"{name} gpu"]
     outcomes = gpu.run(jobs)
     assert [each["told"][-2000:] for each in outcomes if each["code"] != 0] == []
-    found = [[json.loads(line) for line in path.open(encoding="utf-8")] for path in written]
+    found = [rows_in(path) for path in written]
     return dict(zip(WAYS, zip(found[::2], found[1::2], outcomes[1::2], strict=True), strict=True))
+
+
+def rows_in(path: Path) -> list[Any]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def generating(folder: Path, tokenizer: Path) -> Job:
@@ -106,6 +119,10 @@ def texts(rows: list[Any]) -> list[list[str]]:
 @pytest.mark.parametrize("name", EXACT)
 def test_the_same_is_written(gpu: Gpu, outputs: Outputs, name: str) -> None:
     on_cpu, on_gpu, _ = outputs[name]
+    assert_same_rows(gpu, on_gpu, on_cpu)
+
+
+def assert_same_rows(gpu: Gpu, on_gpu: list[Any], on_cpu: list[Any]) -> None:
     assert len(on_gpu) == 50
     assert len({str(each) for each in texts(on_gpu)}) > 10
     if gpu.is_real:  # where two outputs are as good but for rounding, either may be chosen
@@ -116,6 +133,17 @@ def test_the_same_is_written(gpu: Gpu, outputs: Outputs, name: str) -> None:
     for ours, theirs in zip(on_gpu, on_cpu, strict=True):
         for our, their in zip(ours["hypotheses"], theirs["hypotheses"], strict=True):
             assert our["score"] == pytest.approx(their["score"], rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["beams", "sampling", "phrases"])
+def test_two_gpus_share_the_rows(
+    gpu: Gpu, decoding: Callable[..., Job], outputs: Outputs, tmp_path: Path, name: str
+) -> None:
+    (ranks,) = gpu.run_together([decoding(name, tmp_path / "rows")], 2)
+    assert [each["code"] for each in ranks] == [0, 0], ranks
+    assert_same_rows(gpu, rows_in(tmp_path / "rows"), outputs[name][0])
+    for each in ranks:
+        assert {wait.split(" in ")[1] for wait in each["waits"]} <= MAY_WAIT
 
 
 @pytest.mark.parametrize("name", ["bfloat16", "float16"])
