@@ -151,9 +151,13 @@ def _export(
 
 
 def _free_axes(axes: tuple[str | int, ...], sample: Tensor) -> dict[int, Any]:
-    """The axes of a tensor whose size is free; a single row (causal) stays one."""
+    """The axes of a tensor whose size is free; a single row (causal) stays one.
+
+    The graphs take sizes of 0 and 1, too. They are not asked for because torch 2.9 then sees that
+    its own shortcuts for them are not in the graph, and refuses to write it.
+    """
     return {
-        place: torch.export.Dim(axis)
+        place: torch.export.Dim(axis, min=2)
         for place, axis in enumerate(axes)
         if isinstance(axis, str) and not (axis == "rows" and sample.shape[place] == 1)
     }

@@ -69,6 +69,17 @@ def test_onnxruntime_gives_the_same_tokens(
     assert decoder(TEXTS, num_beams=beams) == [codec.decode(each[0].ids) for each in found]
 
 
+@pytest.mark.parametrize("family", METHODS)
+def test_one_text_alone(exported: dict[str, Path], family: str) -> None:
+    """Also with one beam: no size of the graphs' axes is more than 1 but the length's."""
+    decoder = OnnxDecoder.from_folder(exported[family], num_threads=1)
+    together = decoder.generate(TEXTS, num_beams=1)
+    for text, expected in zip(TEXTS, together, strict=True):
+        (found,) = decoder.generate([text], num_beams=1)
+        assert found[0].ids == expected[0].ids
+        assert found[0].score == pytest.approx(expected[0].score, abs=1e-4)
+
+
 def test_axes_are_free_and_the_opset_is_stated(exported: dict[str, Path]) -> None:
     for family, folder in exported.items():
         manifest = Manifest.read(folder)
