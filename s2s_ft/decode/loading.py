@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from glob import glob, has_magic
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -111,6 +112,50 @@ def choose_device(options: DecodeRuntimeOptions, number: int | None = None) -> t
     if options.fp16:
         raise ValueError("--fp16 needs a CUDA device; give --bf16 to compute faster on a CPU")
     return torch.device("cpu")
+
+
+class NumberFormat(Protocol):
+    """Options that say in which numbers is computed."""
+
+    @property
+    def fp16(self) -> bool:
+        """`--fp16`."""
+
+    @property
+    def bf16(self) -> bool:
+        """`--bf16`."""
+
+    @property
+    def int8(self) -> bool:
+        """`--int8`."""
+
+
+def tell_place(
+    device: torch.device, numbers: NumberFormat, *, ranks: int = 1, workers: int = 1
+) -> None:
+    """Log where the model computes and in which numbers: nobody shall wait for a CPU unawares.
+
+    Args:
+        device: Of this process.
+        numbers: The number format.
+        ranks: Processes of a launcher.
+        workers: Of `--workers`.
+    """
+    told = {"float16": numbers.fp16, "bfloat16": numbers.bf16, "8-bit integers": numbers.int8}
+    chosen = next((name for name, is_chosen in told.items() if is_chosen), "float32")
+    on_gpu = device.type == "cuda"
+    if workers > 1:
+        place = f"the GPUs ({torch.cuda.device_count()})" if on_gpu else "the CPU"
+        processes = f"{workers} workers "
+    else:
+        place = _gpu_named(device) if on_gpu else f"the CPU, {torch.get_num_threads()} threads"
+        processes = f"{ranks} processes, this one " if ranks > 1 else ""
+    logger.info("decoding: %son %s, %s", processes, place, chosen)
+
+
+def _gpu_named(device: torch.device) -> str:
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return f"cuda:{index} ({torch.cuda.get_device_name(index)})"
 
 
 def make_ready(device: torch.device) -> None:

@@ -20,7 +20,7 @@ from s2s_ft.decode.decoder import Decoder
 from s2s_ft.decode.defaults import FILE, read_defaults, with_defaults
 from s2s_ft.decode.generator import Generator
 from s2s_ft.decode.lines.rows import STANDARD
-from s2s_ft.decode.loading import choose_device, find_checkpoints, load, make_ready
+from s2s_ft.decode.loading import choose_device, find_checkpoints, load, make_ready, tell_place
 from s2s_ft.decode.ways.files import decode_file
 from s2s_ft.decode.ways.interactive import talk
 from s2s_ft.decode.ways.ranks import Ranks, joined
@@ -46,6 +46,8 @@ def decode(options: DecodeOptions) -> int:
     with joined() as ranks:
         device = choose_device(options.runtime, ranks.local_rank)
         make_ready(device)
+        runtime = options.runtime
+        tell_place(device, runtime, ranks=ranks.size, workers=runtime.workers)
         for number, name in enumerate(checkpoints):
             _decode_with(name, options, device, ranks.part(str(number)))
     return 0

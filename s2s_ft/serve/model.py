@@ -22,7 +22,7 @@ from s2s_ft.decode.defaults import in_their_names
 from s2s_ft.decode.generator import Generator
 from s2s_ft.decode.lines.rows import Row
 from s2s_ft.decode.lines.sources import Item
-from s2s_ft.decode.loading import make_ready
+from s2s_ft.decode.loading import make_ready, tell_place
 from s2s_ft.decode.search.hypotheses import Hypothesis, SearchResult
 from s2s_ft.decode.search.requests import MemoryTooSmall, NonFiniteScores, Request, RequestFault
 from s2s_ft.serve.backend import Generated, ModelFault, Outcome, Output, Settings, Task, Work
@@ -72,6 +72,7 @@ class GeneratorBackend:
             cache_dir=options.cache_dir,
         )
         make_ready(generator.device)
+        tell_place(generator.device, options)
         backend = cls(generator, options.model_path)
         prepared = backend.prepare([Work("a", 0)], ())
         tasks = [Task(each) for each in prepared if not isinstance(each, Generated)]

@@ -21,6 +21,7 @@ from typing import Any
 
 from s2s_ft.commands import decode_main, train_main
 from s2s_ft.decode.generator import Generator
+from s2s_ft.decode.ways import workers
 from tests.gpu.process import simulate_gpus
 from tests.gpu.queue import devices
 from tests.gpu.tensors import waits
@@ -58,4 +59,5 @@ def outcomes_of(jobs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 if __name__ == "__main__":
     if sys.argv[1:] != ["real"]:
         simulate_gpus()
+        workers.COMMAND = [sys.executable, "-m", "tests.gpu.worker"]
     json.dump(list(outcomes_of(json.load(sys.stdin))), sys.stdout)

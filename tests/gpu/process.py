@@ -28,7 +28,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.gpu.queue import Event, devices, index_of, stream_of
+from tests.gpu.queue import Event, Stream, devices, index_of
 from tests.gpu.tensors import NAME, SimulatedTensor, mapped, note_wait, operate, pinned
 
 CAN_SIMULATE = hasattr(backend_registration, "_setup_privateuseone_for_python_backend")
@@ -99,7 +99,7 @@ def simulate_gpus() -> None:
     for owner, name, stand_in in (
         (torch.autograd, "_engine_run_backward", send_back_under_modes),
         (torch, "autocast", named),
-        (torch.accelerator, "current_stream", stream_of),
+        (torch.accelerator, "current_stream", Stream),
         (torch, "inference_mode", torch.no_grad),
         (threading.Thread, "run", run_under_modes),
         (nn.Module, "_apply", _swapping(nn.Module._apply)),
@@ -124,8 +124,8 @@ def _stand_ins() -> dict[str, Any]:
         "device_count": lambda: 2,
         "current_device": lambda: devices.current,
         "set_device": set_device,
-        "current_stream": stream_of,
-        "Stream": stream_of,
+        "current_stream": Stream,
+        "Stream": Stream,
         "stream": nullcontext,
         "Event": Event,
         "get_device_name": lambda _device=None: "simulated GPU",

@@ -100,11 +100,13 @@ class Event:
         self._queue.arrive(self._last)
 
 
-@dataclass(frozen=True)
 class Stream:
-    """The queue of a device; there is one for all streams, so none has to wait for another."""
+    """The queue of a device, of the current one unless told; there is one for all streams, so none
+    has to wait for another.
+    """
 
-    index: int
+    def __init__(self, device: torch.device | int | None = None, **_keywords: Any) -> None:
+        self.index = index_of(device)
 
     def record_event(self, event: Event | None = None) -> Event:
         """Put an event behind everything that is on its way."""
@@ -127,11 +129,6 @@ def send_to_host(place: Tensor, numbers: Tensor, index: int, *, at_once: bool) -
     queue.sent += 1
     queue.under_way.append((queue.sent, place, numbers.clone()))
     return place.fill_(RUBBISH)
-
-
-def stream_of(device: torch.device | int | None = None, **_keywords: Any) -> Stream:
-    """The queue of a device, of the current one unless told."""
-    return Stream(index_of(device))
 
 
 def index_of(device: torch.device | int | None) -> int:

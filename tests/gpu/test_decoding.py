@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,8 @@ def texts(rows: list[Any]) -> list[list[str]]:
 
 @pytest.mark.parametrize("name", EXACT)
 def test_the_same_is_written(gpu: Gpu, outputs: Outputs, name: str) -> None:
-    on_cpu, on_gpu, _ = outputs[name]
+    on_cpu, on_gpu, outcome = outputs[name]
+    assert re.search(r"decoding: on cuda:0 \(.+\), float32", outcome["told"])
     assert_same_rows(gpu, on_gpu, on_cpu)
 
 
@@ -141,9 +143,20 @@ def test_two_gpus_share_the_rows(
 ) -> None:
     (ranks,) = gpu.run_together([decoding(name, tmp_path / "rows")], 2)
     assert [each["code"] for each in ranks] == [0, 0], ranks
+    told = r"decoding: 2 processes, this one on cuda:0 \(.+\), float32"
+    assert re.search(told, ranks[0]["told"])
     assert_same_rows(gpu, rows_in(tmp_path / "rows"), outputs[name][0])
     for each in ranks:
         assert {wait.split(" in ")[1] for wait in each["waits"]} <= MAY_WAIT
+
+
+def test_workers_take_the_gpus_in_turn(
+    gpu: Gpu, decoding: Callable[..., Job], outputs: Outputs, tmp_path: Path
+) -> None:
+    (outcome,) = gpu.run([decoding("beams", tmp_path / "rows", "--workers", "3")])
+    assert outcome["code"] == 0, outcome
+    assert re.search(r"decoding: 3 workers on the GPUs \(\d+\), float32", outcome["told"])
+    assert_same_rows(gpu, rows_in(tmp_path / "rows"), outputs["beams"][0])
 
 
 @pytest.mark.parametrize("name", ["bfloat16", "float16"])
