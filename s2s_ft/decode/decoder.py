@@ -15,10 +15,11 @@ from dataclasses import dataclass, replace
 import torch
 
 from s2s_ft.cli import EnvironmentFault
+from s2s_ft.decode.device import autocast
 from s2s_ft.decode.lines.outputs import Line, Wording
 from s2s_ft.decode.lines.rows import Row, name_of
 from s2s_ft.decode.lines.sources import Item, Reading
-from s2s_ft.decode.loading import FineTuned, autocast
+from s2s_ft.decode.loading import FineTuned
 from s2s_ft.decode.rules.forced import check_request
 from s2s_ft.decode.rules.phrases import num_missing
 from s2s_ft.decode.rules.words import Sequences, forbidden_sequences, wanted_phrases

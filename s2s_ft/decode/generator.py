@@ -29,9 +29,10 @@ from s2s_ft.decode.defaults import (
     read_defaults,
     with_defaults,
 )
+from s2s_ft.decode.device import choose_device
 from s2s_ft.decode.lines.rows import Row, Text
 from s2s_ft.decode.lines.sources import Item, longest_first
-from s2s_ft.decode.loading import FineTuned, choose_device, load
+from s2s_ft.decode.loading import FineTuned, load
 from s2s_ft.decode.search.hypotheses import SearchResult
 from s2s_ft.model.precision import fast_float32_matmul
 from s2s_ft.options import DecodeOptions, build

@@ -1,4 +1,4 @@
-"""What decodes, and where: the checkpoint's model, its tokenizer, its method, and the device.
+"""What decodes: the checkpoint's model, its tokenizer and its method, on a device.
 
 Notable: what a checkpoint says of itself is taken from there; a flag only overrides it. The source
 room is a matter of the run, not of the batch: `--max_seq_length` less `--max_tgt_length` tokens,
@@ -8,11 +8,9 @@ special ones included, so that the longest target always has a position behind t
 from __future__ import annotations
 
 import logging
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from glob import glob, has_magic
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import nn
@@ -21,10 +19,8 @@ from s2s_ft.decode.identity import weights_of
 from s2s_ft.methods import Method, method_named
 from s2s_ft.model.heads import head_modules
 from s2s_ft.model.int8 import quantize_linear_layers
-from s2s_ft.model.memory import keep_freed_memory
 from s2s_ft.model.packed import pack_linear_layers
 from s2s_ft.model.positions import num_positions
-from s2s_ft.model.precision import fast_float32_matmul
 from s2s_ft.model.pretrained import load_finetuned
 from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.options import DecodeOptions
@@ -89,87 +85,6 @@ def find_checkpoints(model_path: str) -> list[str]:
     if not found:
         raise ValueError(f"--model_path: no checkpoint folder fits {model_path}")
     return found
-
-
-def choose_device(options: DecodeRuntimeOptions, number: int | None = None) -> torch.device:
-    """CUDA where there is one, unless `--no_cuda`.
-
-    Args:
-        options: The device and the number format.
-        number: Which of several processes this is: they take the GPUs in turn. None for one
-            process: torch's current GPU.
-
-    Raises:
-        ValueError: a number format that the device does not have.
-    """
-    if torch.cuda.is_available() and not options.no_cuda:
-        if options.int8:
-            raise ValueError("--int8 is for CPUs: give --no_cuda, too, or --bf16 in its place")
-        if number is None:
-            return torch.device("cuda")
-        torch.cuda.set_device(number % torch.cuda.device_count())
-        return torch.device("cuda", torch.cuda.current_device())
-    if options.fp16:
-        raise ValueError("--fp16 needs a CUDA device; give --bf16 to compute faster on a CPU")
-    return torch.device("cpu")
-
-
-class NumberFormat(Protocol):
-    """Options that say in which numbers is computed."""
-
-    @property
-    def fp16(self) -> bool:
-        """`--fp16`."""
-
-    @property
-    def bf16(self) -> bool:
-        """`--bf16`."""
-
-    @property
-    def int8(self) -> bool:
-        """`--int8`."""
-
-
-def tell_place(
-    device: torch.device, numbers: NumberFormat, *, ranks: int = 1, workers: int = 1
-) -> None:
-    """Log where the model computes and in which numbers: nobody shall wait for a CPU unawares.
-
-    Args:
-        device: Of this process.
-        numbers: The number format.
-        ranks: Processes of a launcher.
-        workers: Of `--workers`.
-    """
-    told = {"float16": numbers.fp16, "bfloat16": numbers.bf16, "8-bit integers": numbers.int8}
-    chosen = next((name for name, is_chosen in told.items() if is_chosen), "float32")
-    on_gpu = device.type == "cuda"
-    if workers > 1:
-        place = f"the GPUs ({torch.cuda.device_count()})" if on_gpu else "the CPU"
-        processes = f"{workers} workers "
-    else:
-        place = _gpu_named(device) if on_gpu else f"the CPU, {torch.get_num_threads()} threads"
-        processes = f"{ranks} processes, this one " if ranks > 1 else ""
-    logger.info("decoding: %son %s, %s", processes, place, chosen)
-
-
-def _gpu_named(device: torch.device) -> str:
-    index = torch.cuda.current_device() if device.index is None else device.index
-    return f"cuda:{index} ({torch.cuda.get_device_name(index)})"
-
-
-def make_ready(device: torch.device) -> None:
-    """Give a process whose business is decoding the memory and the products that suit it."""
-    if device.type == "cpu":
-        keep_freed_memory()
-        fast_float32_matmul()
-
-
-def autocast(options: DecodeRuntimeOptions, device: torch.device) -> AbstractContextManager[object]:
-    """The context in which the number format of `--fp16` or `--bf16` is used."""
-    if options.fp16 or options.bf16:
-        return torch.autocast(device.type, dtype=torch.float16 if options.fp16 else torch.bfloat16)
-    return nullcontext()
 
 
 def load(name: str, options: DecodeOptions, device: torch.device) -> FineTuned:

@@ -18,9 +18,10 @@ import torch
 from s2s_ft.data.examples import require_file
 from s2s_ft.decode.decoder import Decoder
 from s2s_ft.decode.defaults import FILE, read_defaults, with_defaults
+from s2s_ft.decode.device import choose_device, make_ready, tell_place
 from s2s_ft.decode.generator import Generator
 from s2s_ft.decode.lines.rows import STANDARD
-from s2s_ft.decode.loading import choose_device, find_checkpoints, load, make_ready, tell_place
+from s2s_ft.decode.loading import find_checkpoints, load
 from s2s_ft.decode.ways.files import decode_file
 from s2s_ft.decode.ways.interactive import talk
 from s2s_ft.decode.ways.ranks import Ranks, joined

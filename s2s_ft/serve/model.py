@@ -19,10 +19,10 @@ from typing import Any
 
 from s2s_ft.decode.decoder import Decoder
 from s2s_ft.decode.defaults import in_their_names
+from s2s_ft.decode.device import make_ready, tell_place
 from s2s_ft.decode.generator import Generator
 from s2s_ft.decode.lines.rows import Row
 from s2s_ft.decode.lines.sources import Item
-from s2s_ft.decode.loading import make_ready, tell_place
 from s2s_ft.decode.search.hypotheses import Hypothesis, SearchResult
 from s2s_ft.decode.search.requests import MemoryTooSmall, NonFiniteScores, Request, RequestFault
 from s2s_ft.serve.backend import Generated, ModelFault, Outcome, Output, Settings, Task, Work

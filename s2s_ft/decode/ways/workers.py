@@ -214,7 +214,8 @@ def _read(messages: queue.SimpleQueue[Any]) -> None:
 
 def _work(messages: queue.SimpleQueue[Any], answers: IO[bytes]) -> None:
     from s2s_ft.decode.decoder import Decoder
-    from s2s_ft.decode.loading import choose_device, load, make_ready
+    from s2s_ft.decode.device import choose_device, make_ready
+    from s2s_ft.decode.loading import load
 
     first = messages.get()
     flat = {name: value for group in first["options"].values() for name, value in group.items()}

@@ -1,14 +1,10 @@
 """Lengths and method of a checkpoint, and the flags that override them."""
 
-import logging
-import re
 from types import SimpleNamespace
 
 import pytest
-import torch
 
 from s2s_ft.decode import loading
-from s2s_ft.decode.loading import tell_place
 from s2s_ft.model.seq2seq import Seq2SeqSettings
 from s2s_ft.options import DecodeOptions, build
 
@@ -60,20 +56,3 @@ def test_pos_shift_overrides_the_method_and_says_so(caplog):
     assert loading._method_name(model, pos_shift=False) == "masked"
     assert loading._method_name(model, pos_shift=True) == "causal"
     assert "fine-tuned as masked" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("flags", "ranks", "expected"),
-    [
-        ({}, 1, r"on the CPU, \d+ threads, float32"),
-        ({"bf16": True}, 1, r"on the CPU, \d+ threads, bfloat16"),
-        ({"int8": True}, 2, r"2 processes, this one on the CPU, \d+ threads, 8-bit integers"),
-        ({"workers": 3}, 1, "3 workers on the CPU, float32"),
-    ],
-)
-def test_where_it_is_decoded_is_told(caplog, flags, ranks, expected):
-    runtime = build(DecodeOptions, {"model_path": "m", "input_file": "i", **flags}).runtime
-    with caplog.at_level(logging.INFO):
-        tell_place(torch.device("cpu"), runtime, ranks=ranks, workers=runtime.workers)
-    (message,) = caplog.messages
-    assert re.fullmatch(f"decoding: {expected}", message)
