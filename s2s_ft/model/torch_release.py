@@ -4,7 +4,7 @@
     from 2.7 on    --torch_compile when decoding, FSDP2 on CPUs
     from 2.8 on    --fsdp with --dev_file, export to ONNX
 
-FSDP2 on GPUs is in all of them, but was never tried here on a card.
+FSDP2 on GPUs is in all of them, but was tried here on simulated ones only, from 2.10 on.
 """
 
 from __future__ import annotations
