@@ -108,6 +108,10 @@ class Stream:
     def __init__(self, device: torch.device | int | None = None, **_keywords: Any) -> None:
         self.index = index_of(device)
 
+    def is_capturing(self) -> bool:
+        """Whether it is made a graph of what is put into it."""
+        return False
+
     def record_event(self, event: Event | None = None) -> Event:
         """Put an event behind everything that is on its way."""
         event = event or Event()
