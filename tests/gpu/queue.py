@@ -103,10 +103,16 @@ class Event:
 class Stream:
     """The queue of a device, of the current one unless told; there is one for all streams, so none
     has to wait for another.
+
+    Attributes:
+        index: The number of the device.
     """
 
+    stream_id = 0
+    device_type = 1  # of CUDA
+
     def __init__(self, device: torch.device | int | None = None, **_keywords: Any) -> None:
-        self.index = index_of(device)
+        self.index = self.device_index = index_of(device)
 
     def is_capturing(self) -> bool:
         """Whether it is made a graph of what is put into it."""
