@@ -1,9 +1,10 @@
 """Sampling: tokens are drawn instead of searched for, one hypothesis a beam.
 
 Which tokens a draw is among is what transformers' temperature, top-k, top-p, min-p and typical
-warpers leave over, in that order. The draw goes down the tokens from the likeliest until their
-probability exceeds a uniform number, which hangs on the seed, the request, the sample and the step
-alone (`randomness`); so the batch and its order change nothing.
+warpers leave over, in that order. The draw goes through them by number until their probability
+exceeds a uniform number, which hangs on the seed, the request, the sample and the step alone
+(`randomness`); so the batch and its order change nothing. (Gone through from the likeliest, two
+that are as likely but for rounding, which hangs on the batch, would change places and the draw.)
 
 Notable: totals are sums of the model's own log-probabilities, not of those that were drawn from.
 Sorting a vocabulary takes longer than a step of a small model: on a CPU only as many tokens are
@@ -84,7 +85,7 @@ class Leftovers:
 
     Attributes:
         weights: [B, W, M] float32 probabilities up to a common factor, 0 for what is left out.
-        tokens: [B, W, M] int64; None = all tokens in their order.
+        tokens: [B, W, M] int64, ascending; None = all tokens.
     """
 
     weights: Tensor
@@ -140,7 +141,12 @@ def warp(scores: Tensor, settings: SearchSettings) -> Leftovers:
     if settings.typical_p < 1.0:
         left = values.where(weights > 0.0, -torch.inf)
         weights = weights.where(_are_typical(left, settings.typical_p), 0.0)
-    return Leftovers(weights, tokens)
+    if tokens is None:
+        return Leftovers(weights, None)
+    if tokens.shape[-1] == scores.shape[-1]:
+        return Leftovers(torch.empty_like(weights).scatter_(-1, tokens, weights), None)
+    tokens, order = tokens.sort(-1)
+    return Leftovers(weights.gather(-1, order), tokens)
 
 
 def _tempered(scores: Tensor, temperature: float) -> Tensor:

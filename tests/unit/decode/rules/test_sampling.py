@@ -71,6 +71,23 @@ WARPERS: dict[str, list[tuple[float, Any]]] = {
 }
 
 
+@pytest.mark.parametrize("vocabulary", [40, 1000])
+@pytest.mark.parametrize("values", [{"top_k": 10}, {"top_p": 0.9}, {"top_k": 30, "top_p": 0.8}])
+def test_two_tokens_as_likely_but_for_rounding(values: dict[str, Any], vocabulary: int) -> None:
+    """Whichever of them comes out ahead, the same numbers draw the same tokens."""
+    logits = random_logits(300, vocabulary, seed=3)
+    logits[:, 7] = logits[:, 21] = logits.amax(-1) - 0.5
+    numbers = torch.rand(1, 300, 1, generator=torch.Generator().manual_seed(1)).double()
+    drawn = []
+    for ahead in (7, 21):
+        scores = logits.clone()
+        scores[:, ahead] += 1e-6
+        leftovers = warp(scores.log_softmax(-1).unsqueeze(0), replace(SETTINGS, **values))
+        drawn.append(leftovers.draw(numbers))
+    assert {7, 21} <= set(drawn[0].flatten().tolist())
+    assert torch.equal(*drawn)
+
+
 @pytest.mark.parametrize("vocabulary", [5, 40])
 def test_every_mixture_of_warpers_is_transformers(vocabulary: int) -> None:
     logits = random_logits(12, vocabulary, seed=vocabulary)
