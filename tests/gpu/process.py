@@ -23,7 +23,8 @@ from unittest.mock import patch
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.fsdp._fully_shard import _fsdp_init
+from torch.distributed import device_mesh
+from torch.distributed.fsdp._fully_shard import _fsdp_init, _fully_shard
 from torch.overrides import TorchFunctionMode
 from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -33,6 +34,8 @@ from tests.gpu.tensors import NAME, SimulatedTensor, mapped, note_wait, operate,
 
 CAN_SIMULATE = hasattr(backend_registration, "_setup_privateuseone_for_python_backend")
 """Whether this torch lets a backend be written in Python."""
+
+_HAS_ITS_OWN = hasattr(_fully_shard, "_move_states_to_device")  # torch 2.10
 
 LOWERED = ("linear", "matmul", "bmm", "mm", "addmm", "baddbmm", "scaled_dot_product_attention")
 RAISED = ("layer_norm", "softmax.int", "log_softmax.int", "nll_loss", "logsumexp", "sum")
@@ -104,7 +107,9 @@ def simulate_gpus() -> None:
         (threading.Thread, "run", run_under_modes),
         (nn.Module, "_apply", _swapping(nn.Module._apply)),
         (dist, "init_process_group", _by_way_of_the_host(dist.init_process_group)),
+        (device_mesh, "new_group", _by_way_of_the_host(dist.new_group)),  # torch 2.10
         (_fsdp_init, "_move_states_to_device", _move),
+        *([(_fully_shard, "_move_states_to_device", _move)] if _HAS_ITS_OWN else []),
     ):
         _stays.enter_context(patch.object(owner, name, stand_in))
     # Modes hold in the thread that enters them, so gradients are sent back in this one.
@@ -136,12 +141,15 @@ def _stand_ins() -> dict[str, Any]:
     }
 
 
-def _by_way_of_the_host(init: Callable[..., None]) -> Callable[..., None]:
+def _by_way_of_the_host(meet: Callable[..., Any]) -> Callable[..., Any]:
     """What lets processes meet. The tensors of devices lie on the host and travel as such."""
 
-    def by_way_of_the_host(backend: str, **keywords: Any) -> None:
-        assert backend == "cpu:gloo,cuda:nccl", backend
-        init("gloo", **keywords)
+    def renamed(each: Any) -> Any:
+        return "gloo" if isinstance(each, str) and each == "cpu:gloo,cuda:nccl" else each
+
+    def by_way_of_the_host(*arguments: Any, **keywords: Any) -> Any:
+        named = {name: renamed(each) for name, each in keywords.items()}
+        return meet(*map(renamed, arguments), **named)
 
     return by_way_of_the_host
 
