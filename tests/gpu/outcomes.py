@@ -1,4 +1,4 @@
-"""What is asked of the outcomes of training runs on GPUs."""
+"""What is asked of the outcomes of runs on GPUs, of training above all."""
 
 from __future__ import annotations
 
@@ -37,21 +37,22 @@ def assert_close(one: Path, other: Path, least: float) -> None:
             torch.testing.assert_close(value, theirs[key], rtol=1e-3, atol=least, msg=key)
 
 
+def places(outcome: Outcome) -> dict[str, int]:
+    """Where the host waited, and how often."""
+    return {wait.split(" in ")[1]: count for wait, count in outcome["waits"].items()}
+
+
 def assert_no_needless_wait(outcome: Outcome, *more: str) -> None:
     """The host waited where it may, or at `more` places, and nowhere else."""
     may = (*MAY_WAIT, *more)
-    assert {each for each in _places(outcome) if not each.startswith(may)} == set()
+    assert {each for each in places(outcome) if not each.startswith(may)} == set()
 
 
 def waits_for_numbers(outcome: Outcome) -> int:
     """How often the host waited for the numbers of an update that had been computed."""
-    return _places(outcome)["transfer.py:values"]
+    return places(outcome)["transfer.py:values"]
 
 
 def figures(line: dict[str, Any]) -> dict[str, float]:
     """The numbers of a line of metrics that are the same every time."""
     return {name: value for name, value in without_times(line).items() if name != "kind"}
-
-
-def _places(outcome: Outcome) -> dict[str, int]:
-    return {wait.split(" in ")[1]: count for wait, count in outcome["waits"].items()}

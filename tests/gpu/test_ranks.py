@@ -107,7 +107,8 @@ def test_a_resumed_run_is_the_uninterrupted_one(
     gpu: Gpu, job: Callable[..., Job], tmp_path: Path, way: list[str]
 ) -> None:
     whole = job(tmp_path / "run", *COMMON, "--dropout", "0.1", "--deterministic", *way)
-    assert [[each["code"] for each in gpu.run_together([whole], 2)[0]]] == [[0, 0]]
+    (first,) = gpu.run_together([whole], 2)
+    assert [each["code"] for each in first] == [0, 0]
     (tmp_path / "run" / "ckpt-6").rename(tmp_path / "uninterrupted")
     ((main, other),) = gpu.run_together([whole], 2)
     assert (main["code"], other["code"]) == (0, 0)
