@@ -94,11 +94,24 @@ def optimizer_bytes(model: nn.Module) -> int:
     return sum(2 * each.numel() * each.element_size() for each in trained)
 
 
-def available_memory() -> int:
-    """Memory that this process may still take, in bytes: of the machine and of its containers."""
-    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+def available_memory(root: Path = Path("/")) -> int:
+    """Memory that this process may still take, in bytes: of the machine and of its containers.
+
+    Args:
+        root: Where `proc` and `sys` are.
+
+    Raises:
+        EnvironmentFault: The system does not tell in Linux's way.
+    """
+    try:
+        lines = (root / "proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError as error:
+        raise EnvironmentFault(
+            f"--auto_batch_size: this system does not say how much memory is free ({error}); "
+            "give a --per_gpu_train_batch_size that fits in its place"
+        ) from error
     machine = next(int(line.split()[1]) * KIB for line in lines if line.startswith("MemAvailable"))
-    return max(0, min([machine, *_left_by_control_groups(Path("/"))]))
+    return max(0, min([machine, *_left_by_control_groups(root)]))
 
 
 def _largest_by_trial(try_pass: Callable[[int], None], first: int, most: int) -> int:

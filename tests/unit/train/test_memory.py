@@ -110,6 +110,11 @@ def test_available_memory_is_less_than_the_machine_has() -> None:
     assert 0 < available_memory() < total
 
 
+def test_a_system_that_is_not_linux_does_not_tell(tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentFault, match=r"--auto_batch_size: this system does not say"):
+        available_memory(tmp_path)
+
+
 def write(file: Path, text: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, encoding="ascii")
