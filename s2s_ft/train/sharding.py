@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import pairwise
 
 import torch
 import torch.distributed as dist
@@ -38,9 +39,13 @@ def shard(model: Seq2SeqModel, device: torch.device, size: int) -> nn.Module:
         size: Ranks.
     """
     mesh = init_device_mesh(device.type, (size,))
-    for _, layer in encoder_layers(model.encoder):
-        fully_shard(layer, mesh=mesh)
-    fully_shard(model, mesh=mesh)
+    layers = [layer for _, layer in encoder_layers(model.encoder)]
+    parts = [fully_shard(each, mesh=mesh) for each in (*layers, model)]
+    # On the way back each group has the next one fetched. Left to itself FSDP2 takes the order of
+    # all passes forward since the last way back, those of a look among them; ranks that had no
+    # held-out rows would fetch others' weights. What the first layer names is whole until the end.
+    for part, following in pairwise([*reversed(parts), parts[-1]]):
+        part.set_modules_to_backward_prefetch([following])
     return model
 
 

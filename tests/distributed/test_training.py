@@ -113,15 +113,23 @@ def test_examples_of_an_update_follow_from_the_ranks_unless_given(
 def test_held_out_rows_are_shared(flags: Flags, rows: Path, tmp_path: Path) -> None:
     looking = ("--dev_file", rows, "--num_dev_examples", 5, "--eval_batch_size", 2)
     more = ("--eval_steps", 4, "--keep_checkpoints", 1, "--eval_metric", "rouge1")
-    ways = {"alone": (1, ()), "ranks": (2, ()), "sharded": (2, ("--fsdp",))}
+    sharded, one_batch = ("--fsdp",), ("--eval_batch_size", 5)  # the second rank has none to take
+    ways: dict[str, tuple[int, tuple[object, ...]]] = {
+        "alone": (1, ()),
+        "ranks": (2, ()),
+        "idle": (2, one_batch),
+        "sharded": (2, sharded),
+        "sharded-idle": (2, (*sharded, *one_batch)),
+    }
     if torch.__version__ < "2.8":  # which is told: tests/unit/train/test_sharding.py
-        del ways["sharded"]
+        del ways["sharded"], ways["sharded-idle"]
     for name, (size, way) in ways.items():
         run(size, flags(tmp_path / name, *looking, *more, *way), tmp_path)
     alone = lines(tmp_path / "alone", "look")
     assert [line["step"] for line in alone] == [4, 8, 9]
     for name in set(ways) - {"alone"}:
         folder = tmp_path / name
+        assert_close(tmp_path / "alone" / "ckpt-9", folder / "ckpt-9")
         assert {path.name for path in folder.glob("ckpt-*")} == {"ckpt-9"}
         assert (folder / "best" / "model.safetensors").exists()
         for one, other in zip(alone, lines(folder, "look"), strict=True):
