@@ -31,8 +31,9 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from s2s_ft.cli import EnvironmentFault
+from s2s_ft.cli import EnvironmentFault, TrainingFault
 from s2s_ft.decode.search.beam_search import SearchSettings
+from s2s_ft.decode.search.requests import NonFiniteScores
 from s2s_ft.decode.session import generate_batch as generate
 from s2s_ft.methods import Method
 from s2s_ft.model.memory import is_out_of_memory
@@ -43,6 +44,7 @@ from s2s_ft.text import TextCodec
 from s2s_ft.train.best import Tracker
 from s2s_ft.train.dev_report import SCORES, DevReport, Sample
 from s2s_ft.train.distributed import World
+from s2s_ft.train.failure import CALMER
 from s2s_ft.train.held_out import HeldOutRows
 from s2s_ft.train.precision import Precision
 from s2s_ft.train.schedule import Schedule
@@ -138,6 +140,7 @@ class Validator:
 
         Raises:
             EnvironmentFault: The device has too little memory for a batch.
+            TrainingFault: The model's numbers are not finite; the same on every rank.
         """
         started = time.perf_counter()
         with _evaluating(model), whole(model), torch.no_grad():
@@ -153,9 +156,17 @@ class Validator:
         everything = self.world.gather(found)
         told: dict[str, Any] = {}
         if everything is not None:
-            told = asdict(self._report(everything, step))
+            unsound = sorted(row for each in everything for row in each["unsound"])
+            told = {"unsound": unsound} if unsound else asdict(self._report(everything, step))
             told["seconds"] = time.perf_counter() - started
-        return DevReport.from_dict(self.world.from_main(told))
+        told = self.world.from_main(told)
+        if "unsound" in told:
+            raise TrainingFault(
+                f"after update {step} the model's numbers for --dev_file are not finite (row "
+                f"{told['unsound'][0] + 1} or its batch): training has diverged; earlier "
+                f"checkpoints stand; {CALMER}"
+            )
+        return DevReport.from_dict(told)
 
     def _go_through(
         self, model: Seq2SeqModel, precision: Precision, stop: Callable[[], int | None]
@@ -163,10 +174,12 @@ class Validator:
         """This rank's batches: their summed losses and tokens, and the text of each row.
 
         Returns:
-            In plain JSON; None where a signal came.
+            In plain JSON; None where a signal came. With a row whose numbers are not finite it is
+            over, but for meeting the other ranks.
         """
         losses: list[tuple[float, int]] = []
         texts: list[tuple[int, str]] = []
+        unsound: list[int] = []
         batches = self.rows.batches(self.options.eval_batch_size)
         rounds = range(0, len(batches), self.world.size)
         hidden = None if self.world.is_main else True
@@ -174,15 +187,20 @@ class Validator:
             if self._is_called_off(stop):
                 return None
             mine = first + self.world.rank
-            if mine >= len(batches):
+            if mine >= len(batches) or unsound:
                 continue
             rows = batches[mine].tolist()
             batch = self.rows.questions(rows).to(self.device)
             with precision.autocast():
                 losses.append((float(model(batch, 0.0)), batch.num_supervised))
-                if self.options.eval_beam_size > 0:
-                    texts.extend(zip(rows, self._write(model, rows), strict=True))
-        return {"losses": losses, "texts": texts}
+                if not math.isfinite(losses[-1][0]):
+                    unsound.append(rows[0])
+                elif self.options.eval_beam_size > 0:
+                    try:
+                        texts.extend(zip(rows, self._write(model, rows), strict=True))
+                    except NonFiniteScores as fault:
+                        unsound.append(rows[fault.request.key])
+        return {"losses": losses, "texts": texts, "unsound": unsound}
 
     def _write(self, model: Seq2SeqModel, rows: Sequence[int]) -> list[str]:
         """The best text for each row, as decode_seq2seq.py finds it."""
@@ -245,10 +263,12 @@ class Validator:
 
 @contextmanager
 def _evaluating(model: Seq2SeqModel) -> Iterator[None]:
-    """Evaluation mode inside."""
-    was_training = model.training
+    """Evaluation mode inside; the loss is that of the references, a teacher is not asked."""
+    was_training, teacher = model.training, model.teacher
     model.eval()
+    model.teacher = None
     try:
         yield
     finally:
         model.train(was_training)
+        model.teacher = teacher

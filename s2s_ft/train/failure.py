@@ -1,4 +1,6 @@
-"""What the message about a failed update says: which examples, which parameter."""
+"""What the message about a failed update says: which examples, which parameter; and a last look at
+the weights before they are saved.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +10,19 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 
+from s2s_ft.cli import TrainingFault
+from s2s_ft.train.distributed import World
 from s2s_ft.train.feed import MicroBatch
 
 MAX_EXAMPLES_NAMED = 20
 """Examples that the message lists."""
+
+CALMER = (
+    "a lower --learning_rate, a longer --num_warmup_steps or a smaller --max_grad_norm may help"
+)
+"""What to do about a run that diverges."""
 
 
 def what_failed(
@@ -40,6 +50,29 @@ def what_failed(
     if bad:
         return f"the loss is {loss}, on {where} (gradient first not finite in {parameter})"
     return f"the loss is {loss}, on examples of another rank, which names them"
+
+
+def check_weights(model: nn.Module, world: World, step: int) -> None:
+    """Make sure that what is about to be saved are numbers: the last update may have overflowed.
+
+    Args:
+        model: Its weights may be spread over the ranks; all of them come here.
+        world: The ranks.
+        step: Updates taken.
+
+    Raises:
+        TrainingFault: They are not; the same on every rank.
+    """
+    parameters = dict(model.named_parameters())
+    own = [each.to_local() if isinstance(each, DTensor) else each for each in parameters.values()]
+    bad = torch.stack([(~torch.isfinite(each.detach())).any() for each in own])
+    found = zip(parameters, world.add_up(bad.float()).tolist(), strict=True)
+    first = next((name for name, ranks in found if ranks > 0), None)
+    if first is not None:
+        raise TrainingFault(
+            f"after update {step} weights are not finite numbers (first in {first}): they are not "
+            f"saved, earlier checkpoints stand; {CALMER}"
+        )
 
 
 def _named(parts: Sequence[MicroBatch]) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 
 from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.options import TrainOptions, as_dict
+from s2s_ft.train.checkpoint import checkpoint_folders
 from s2s_ft.train.distributed import World
 from s2s_ft.train.feed import TrainingData
 from s2s_ft.train.lines import OPTIONS
@@ -62,7 +63,7 @@ def micro_batch_size(
     first = options.optimization.per_gpu_train_batch_size
     if not options.runtime.auto_batch_size:
         return first
-    known = world.from_main(_found_before(options, data) if world.is_main else None)
+    known = world.from_main(_found_before(options, data, world) if world.is_main else None)
     if known is not None:
         logger.info("--auto_batch_size: %d examples in a forward pass, as found before", known)
         return known
@@ -95,10 +96,17 @@ def batches_of(data: TrainingData) -> dict[str, Any]:
     }
 
 
-def _found_before(options: TrainOptions, data: TrainingData) -> int | None:
-    """The size that an earlier start of this run found, if it still holds."""
+def _found_before(options: TrainOptions, data: TrainingData, world: World) -> int | None:
+    """The size that an earlier start of this run found, if it still holds.
+
+    Only a run that has a checkpoint goes on; one that begins anew may have other rows and lengths.
+    """
+    output_dir = Path(options.checkpoint.output_dir)
+    begins_anew = options.checkpoint.overwrite_output_dir and not world.is_restart
     try:
-        text = (Path(options.checkpoint.output_dir) / OPTIONS).read_text(encoding="utf-8")
+        if begins_anew or not checkpoint_folders(output_dir):
+            return None
+        text = (output_dir / OPTIONS).read_text(encoding="utf-8")
         saved = json.loads(text)
         size: int = saved["batches"]["micro_batch_size"]
         before = {**saved["batches"], **{group: saved[group] for group in _GROUPS}}

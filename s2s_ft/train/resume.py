@@ -34,6 +34,7 @@ from s2s_ft.train.distributed import (
     load_full_model_state,
     load_full_optimizer_state,
 )
+from s2s_ft.train.failure import check_weights
 from s2s_ft.train.folders import FORMAT, Record, commit, read_record
 from s2s_ft.train.identity import (
     START_ANEW,
@@ -93,7 +94,9 @@ def save_checkpoint(  # noqa: PLR0913 (each of them is a part of what is saved)
 
     Raises:
         OSError: It could not be written; earlier checkpoints stand. The same on every rank.
+        TrainingFault: The weights are not finite.
     """
+    check_weights(state.model, state.world, state.step)
     final = output_dir / f"ckpt-{state.step}"
     weights = full_model_state(state.model)
     moments = full_optimizer_state(state.model, state.optimizer)
@@ -154,7 +157,9 @@ def save_best(
 
     Raises:
         OSError: See `save_checkpoint`; the earlier best model stands, too.
+        TrainingFault: The weights are not finite.
     """
+    check_weights(state.model, state.world, state.step)
     final = output_dir / BEST
     weights = full_model_state(state.model)
 

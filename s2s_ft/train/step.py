@@ -34,7 +34,7 @@ from torch.nn.parallel import DistributedDataParallel
 from s2s_ft.cli import TrainingFault
 from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.train.distributed import World
-from s2s_ft.train.failure import what_failed
+from s2s_ft.train.failure import CALMER, what_failed
 from s2s_ft.train.feed import MicroBatch, TrainingData
 from s2s_ft.train.layers import freeze_for
 from s2s_ft.train.optimizer import set_learning_rate, trained_parameters
@@ -290,6 +290,5 @@ def _diagnosis(
     state.optimizer.zero_grad(set_to_none=True)
     return (
         f"update {launched.report.step} of {state.schedule.total_steps}: {told}; "
-        "nothing was stepped and the last checkpoint stands; a lower --learning_rate, a longer "
-        "--num_warmup_steps or a smaller --max_grad_norm may help"
+        f"nothing was stepped, earlier checkpoints stand; {CALMER}"
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from s2s_ft.cli import TrainingFault
 from s2s_ft.model.pretrained import load_finetuned
 from s2s_ft.train.evaluate import Validator
 from tests.unit.train.runs import (
@@ -41,6 +42,17 @@ def test_looks_and_the_best_model(look: Train, output_dir: Path) -> None:
     load_finetuned(str(output_dir / "best"))
     assert (output_dir / "report.html").exists()
     assert checkpoints(output_dir) == {"ckpt-6"}
+
+
+@pytest.mark.parametrize("looks", [False, True])
+def test_what_an_update_leaves_is_not_saved_unless_it_is_numbers(
+    run: Train, look: Train, output_dir: Path, *, looks: bool
+) -> None:
+    start = look if looks else run
+    with pytest.raises(TrainingFault, match=r"after update 1 .* not finite"):
+        start(learning_rate=1e38, num_warmup_steps=0, num_training_steps=1)
+    assert not checkpoints(output_dir)
+    assert not (output_dir / "best").exists()
 
 
 def test_a_look_changes_nothing_of_training(look: Train, run: Train, tmp_path: Path) -> None:

@@ -274,6 +274,9 @@ def test_the_batch_that_was_found_to_fit_is_kept(
     caplog.clear()
     run(auto_batch_size=True, gradient_checkpointing=True, num_training_steps=6)
     assert "4 of the longest examples fit" in caplog.text
+    caplog.clear()
+    run(auto_batch_size=True, gradient_checkpointing=True, overwrite_output_dir=True)
+    assert "4 of the longest examples fit" in caplog.text
 
 
 @pytest.mark.parametrize("launcher", ["TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT"])

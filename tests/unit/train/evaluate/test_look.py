@@ -18,6 +18,7 @@ from s2s_ft.evaluation.options import ScoringOptions
 from s2s_ft.evaluation.run import evaluate
 from s2s_ft.model import pretrained
 from s2s_ft.model.cache import CacheShape
+from s2s_ft.model.distillation import Teacher
 from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.options import DecodeOptions, build
 from s2s_ft.text import TextCodec
@@ -98,6 +99,14 @@ def test_a_look_that_only_measures_the_loss(open_rows: Open, load: Load) -> None
     assert (report.scores, report.samples) == ({}, ())
     assert (report.step, report.num_examples) == (7, 16)
     assert report.seconds > 0
+
+
+def test_a_teacher_has_no_say_in_a_look(open_rows: Open, load: Load) -> None:
+    model = load()
+    expected = look(open_rows(), model)
+    model.teacher = Teacher(load().eval(), alpha=1.0, temperature=2.0)
+    assert look(open_rows(), model).loss == expected.loss
+    assert model.teacher is not None
 
 
 def test_in_bfloat16(open_rows: Open, load: Load) -> None:

@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from s2s_ft.cli import TrainingFault
 from s2s_ft.data.features import build_or_open
 from s2s_ft.text import TextCodec
 from s2s_ft.train.dev_report import DevReport
@@ -121,6 +122,26 @@ def test_a_signal_to_one_rank_ends_the_look_of_both(open_rows: Open, load: Load)
         return open_rows(world).look(models[world.rank], arithmetic(), 7, lambda: came)
 
     assert on_two_ranks(work) == [None, None]
+
+
+@pytest.mark.parametrize("beam", [0, 2])  # the loss tells, and the search
+def test_a_rank_whose_numbers_are_not_finite_ends_the_training_of_both(
+    open_rows: Open, load: Load, monkeypatch: pytest.MonkeyPatch, beam: int
+) -> None:
+    models = [load(), load()]
+    with torch.no_grad():
+        models[1].encoder.get_input_embeddings().weight.mul_(torch.inf)
+    if beam > 0:
+        monkeypatch.setattr(models[1], "loss", lambda *_: torch.zeros(()))
+
+    def work(world: RankOfTwo) -> str:
+        with pytest.raises(TrainingFault) as fault:
+            look(open_rows(world, eval_beam_size=beam), models[world.rank])
+        return str(fault.value)
+
+    one, other = on_two_ranks(work)
+    assert one == other
+    assert one.startswith("after update 7 the model's numbers for --dev_file are not finite (row ")
 
 
 def test_training_does_not_feel_a_look(
