@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import AutoModelForMaskedLM, PreTrainedConfig
 
 from s2s_ft.model.cache import CacheShape
@@ -18,6 +19,9 @@ SUITABLE = (
     "take BERT, RoBERTa, XLM-R, ELECTRA, MiniLM, CamemBERT, ERNIE, EuroBERT, NomicBERT or "
     "ModernBERT"
 )
+
+ROUNDING = 1e-5
+"""How far the same logits may differ from one pass to another, relative to the largest."""
 
 
 def masked_lm_class(config: PreTrainedConfig, name: str) -> Any:
@@ -42,22 +46,32 @@ def masked_lm_class(config: PreTrainedConfig, name: str) -> Any:
 
 
 def check_interface(model: Seq2SeqModel) -> None:
-    """Make sure that every layer's attention really runs by the plan.
+    """Make sure that every layer's attention really runs by the plan, and nothing else mixes rows.
 
     Raises:
         ValueError: It does not, so the encoder would silently see what it must not.
     """
-    ids = torch.zeros(1, 3, dtype=torch.long)
-    cache = model.new_cache(CacheShape(num_beams=1, num_rows=1, num_steps=1))
+    kind = f"encoders of type '{model.encoder.config.model_type}'"
     training = model.training
     model.eval()
     try:
         with torch.no_grad():
-            model.encode(ids, [2], cache, num_unkept=0)
-        for layer in range(model.num_layers):
-            assert cache.holds(layer)
+            one, other = (_answer(model, first_question=token) for token in (0, 1))
     except (AssertionError, TypeError, AttributeError) as error:
-        kind = f"encoders of type '{model.encoder.config.model_type}'"
         raise ValueError(f"{kind} do not hand the plan to every layer; {SUITABLE}") from error
     finally:
         model.train(training)
+    if (one - other).abs().max() > ROUNDING * one.abs().max():
+        raise ValueError(
+            f"{kind} mix each token with its neighbours outside of attention, so that it would see "
+            f"what it must not; {SUITABLE}"
+        )
+
+
+def _answer(model: Seq2SeqModel, *, first_question: int) -> Tensor:
+    """[1, 1, V] logits of a second question; the first one has left nothing behind."""
+    cache = model.new_cache(CacheShape(num_beams=1, num_rows=2, num_steps=2))
+    model.encode(torch.tensor([[0, 0, first_question]]), [2], cache, num_unkept=1)
+    for layer in range(model.num_layers):
+        assert cache.holds(layer)
+    return model.step(torch.zeros(1, 1, 2, dtype=torch.long), cache, num_unkept=1)
