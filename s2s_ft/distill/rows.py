@@ -92,8 +92,8 @@ class Output:
 
     Attributes:
         text: What the teacher wrote.
-        log_probability: Natural log, mean over its tokens, the end token included; None where the
-            file does not say.
+        log_probability: Natural log, mean over its tokens, the end token included where there is
+            one; None where the file does not say.
     """
 
     text: str
@@ -235,7 +235,9 @@ def _output(hypothesis: dict[str, Any]) -> Output:
         raise TypeError("text is no text")
     if total is None:
         return Output(text, None)
-    return Output(text, total / (hypothesis["tokens"] + 1))
+    # What was cut at the maximum length has no end token; files from before said nothing of it.
+    end = 1 if hypothesis.get("finished", True) else 0
+    return Output(text, total / max(1, hypothesis["tokens"] + end))
 
 
 def _overlaps(options: RowsOptions, pairs: Sequence[tuple[Example, Output]]) -> list[float]:

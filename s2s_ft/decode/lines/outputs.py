@@ -58,6 +58,7 @@ def hypothesis_row(
         "score": hypothesis.score,
         "log_probability": hypothesis.log_probability,
         "tokens": len(hypothesis.ids),
+        "finished": hypothesis.finished,
     }
     if tokens is not None:
         row["token_strings"] = list(tokens)
@@ -65,7 +66,13 @@ def hypothesis_row(
     return row
 
 
-EMPTY_ROW: dict[str, object] = {"text": "", "score": None, "log_probability": None, "tokens": 0}
+EMPTY_ROW: dict[str, object] = {
+    "text": "",
+    "score": None,
+    "log_probability": None,
+    "tokens": 0,
+    "finished": True,
+}
 """What an empty source has for an output, so that the first one is always there."""
 
 
@@ -78,10 +85,10 @@ def json_line(index: int, hypotheses: Sequence[dict[str, object]], label: Any = 
         label: the row's own `id`, None where it has none.
 
     Returns:
-        `{"index", "id", "hypotheses": [{"text", "score", "log_probability", "tokens"}]}`, without
-        `id` for a row without. `score` is what the hypotheses are ranked by (after the length
-        penalty), `log_probability` the natural-log probability, summed; `tokens` leaves the end
-        token out.
+        `{"index", "id", "hypotheses": [{"text", "score", "log_probability", "tokens",
+        "finished"}]}`, without `id` for a row without. `score` is what the hypotheses are ranked by
+        (after the length penalty), `log_probability` the natural-log probability, summed; `tokens`
+        leaves the end token out, and `finished` says whether there is one.
     """
     rows = list(hypotheses) or [EMPTY_ROW]
     labelled = {} if label is None else {"id": label}

@@ -92,6 +92,27 @@ def test_unlikely_outputs_are_left_out(write: Write) -> None:
     assert [row["tgt"] for row in found] == ["a game", "python tools"]
 
 
+def test_an_output_without_an_end_token_is_not_divided_by_one_more(tmp_path: Path) -> None:
+    train, outputs = tmp_path / "train.jsonl", tmp_path / "outputs.jsonl"
+    train.write_text('{"src": "x"}\n' * 3, encoding="utf-8")
+    said: tuple[dict[str, bool], ...] = ({"finished": False}, {"finished": True}, {})
+    with outputs.open("w", encoding="utf-8") as file:
+        for index, finished in enumerate(said):
+            output = {"text": f"y{index}", "log_probability": -135.445, "tokens": 24, **finished}
+            file.write(json.dumps({"index": index, "hypotheses": [output]}) + "\n")
+    # Over 24 tokens that is -5.64, over 25 it is -5.42; a file that does not say has end tokens.
+    rows = tmp_path / "rows.jsonl"
+    options = RowsOptions(
+        train_file=str(train),
+        outputs=str(outputs),
+        output_file=str(rows),
+        min_log_probability=-5.5,
+    )
+    assert write_rows(options) == 0
+    kept = [json.loads(line)["tgt"] for line in rows.read_text(encoding="utf-8").splitlines()]
+    assert kept == ["y1", "y2"]
+
+
 def test_outputs_unlike_the_reference_are_left_out(write: Write) -> None:
     assert [row["tgt"] for row in write(num_hypotheses=2, min_rouge=99)] == [
         "a game for linux",

@@ -24,13 +24,9 @@ def test_json_line_holds_every_hypothesis():
     rows = [
         hypothesis_row(each, text, None) for each, text in zip(TWO, ["größe", "y"], strict=True)
     ]
-    assert json.loads(json_line(4, rows)) == {
-        "index": 4,
-        "hypotheses": [
-            {"text": "größe", "score": -0.5, "log_probability": -0.6, "tokens": 2},
-            {"text": "y", "score": -2.0, "log_probability": -2.1, "tokens": 1},
-        ],
-    }
+    best = {"text": "größe", "score": -0.5, "log_probability": -0.6, "tokens": 2, "finished": True}
+    cut = {"text": "y", "score": -2.0, "log_probability": -2.1, "tokens": 1, "finished": False}
+    assert json.loads(json_line(4, rows)) == {"index": 4, "hypotheses": [best, cut]}
     assert "größe" in json_line(4, rows)
 
 
@@ -49,4 +45,6 @@ def test_tokens_come_with_their_probabilities():
 
 def test_an_empty_source_still_has_a_first_hypothesis():
     row = json.loads(json_line(0, []))
-    assert row["hypotheses"] == [{"text": "", "score": None, "log_probability": None, "tokens": 0}]
+    assert row["hypotheses"] == [
+        {"text": "", "score": None, "log_probability": None, "tokens": 0, "finished": True}
+    ]

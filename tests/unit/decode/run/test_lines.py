@@ -45,8 +45,8 @@ def test_jsonl_holds_the_best_hypotheses_with_scores(decode):
     ]
     assert [row["index"] for row in rows] == list(range(len(SOURCES)))
     assert rows[0]["hypotheses"] == [
-        {"text": "a b", "score": -1.0, "log_probability": -2.0, "tokens": 2},
-        {"text": "a", "score": -2.0, "log_probability": -3.0, "tokens": 1},
+        {"text": "a b", "score": -1.0, "log_probability": -2.0, "tokens": 2, "finished": True},
+        {"text": "a", "score": -2.0, "log_probability": -3.0, "tokens": 1, "finished": True},
     ]
     assert [hypothesis["text"] for hypothesis in rows[2]["hypotheses"]] == [""]
 
