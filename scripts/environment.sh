@@ -15,6 +15,11 @@ fail() { # MESSAGE [EXIT-CODE]
     exit "${2:-1}"
 }
 
+# from_here PATH: a path as it is meant from where the user stands, for after `cd "$repository"`.
+from_here() {
+    if [[ $1 == /* ]]; then printf '%s' "$1"; else printf '%s/%s' "$PWD" "$1"; fi
+}
+
 # Makes the empty environment, unless a working one is there.
 make_venv() {
     local base=${PYTHON:-python3}

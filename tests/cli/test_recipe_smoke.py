@@ -1,35 +1,15 @@
 """One recipe for real: miniature data, a tiny model, every stage, and nothing made twice."""
 
 import json
-import os
 import re
-import shlex
 import subprocess
-import sys
 from pathlib import Path
 
-REPOSITORY = Path(__file__).parents[2]
-# Stands in for the environment's Python, so that nothing is installed.
-PYTHON = """#!/usr/bin/env bash
-if [[ $1 == -m && $2 == pip ]]; then exit; fi
-exec {python} "$@"
-"""
+from tests.cli.installed import run_script
 
 
 def smoke(folder: Path) -> subprocess.CompletedProcess[str]:
-    python = folder / "venv" / "bin" / "python"
-    python.parent.mkdir(parents=True, exist_ok=True)
-    (folder / "venv" / "pyvenv.cfg").touch()
-    python.write_text(PYTHON.format(python=shlex.quote(sys.executable)))
-    python.chmod(0o755)
-    return subprocess.run(
-        ["bash", "scripts/xsum.sh", "--smoke", "--output", str(folder / "run")],
-        cwd=REPOSITORY,
-        env={**os.environ, "VENV": str(folder / "venv"), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_script(folder, "xsum.sh", "--smoke", "--output", "run")
 
 
 def test_a_recipe_goes_the_whole_way_and_makes_nothing_twice(tmp_path: Path) -> None:
