@@ -93,7 +93,7 @@ train() {
     [[ $method != masked || -z $max_masked ]] || flags+=(--num_max_mask_token "$max_masked")
     [[ -z $epochs ]] || flags+=(--num_training_epochs "$epochs")
     [[ $task != cnndm ]] || flags+=(--additional_tokens scripts/sentence_separator.txt)
-    [[ -z ${FIX_WORD_EMBEDDING:-} ]] || flags+=(--fix_word_embedding)
+    [[ -z $fix_embedding ]] || flags+=(--fix_word_embedding)
     do_it "${launcher[@]}" run_seq2seq.py \
         --train_file "$train_file" \
         --model_name_or_path "$encoder" \
@@ -182,7 +182,32 @@ parse_arguments() {
         esac
         shift
     done
-    [[ $output == /* || $output == "outputs/$script" ]] || output=$PWD/$output
+    [[ $output == "outputs/$script" ]] || output=$(from_here "$output")
+}
+
+# check_number NAME LEAST: the variable of that name, if it is set, is a whole number from LEAST on.
+check_number() {
+    local value=${!1:-}
+    [[ -z $value || $value =~ ^(0|[1-9][0-9]{0,8})$ && $value -ge $2 ]] || fail "$1=$value: give a whole number from $2 on" 2
+}
+
+# What environment variables may say. A wrong one is met before anything is done, and where nothing is, too.
+check_variables() {
+    check_number GPUS 0
+    check_number PER_DEVICE 1
+    check_number SEED 0
+    case ${METHOD:-} in
+        "" | causal | masked | pseudo_mask) ;;
+        *) fail "METHOD=$METHOD: causal, masked or pseudo_mask" 2 ;;
+    esac
+    case ${FIX_WORD_EMBEDDING:-0} in
+        0) fix_embedding="" ;;
+        1) fix_embedding=1 ;;
+        *) fail "FIX_WORD_EMBEDDING=$FIX_WORD_EMBEDDING: give 1 to switch it on, 0 for off" 2 ;;
+    esac
+    temperature=${TEMPERATURE:-1}
+    [[ $temperature =~ ^([0-9]+([.][0-9]+)?|inf)$ && $temperature =~ [1-9i] ]] ||
+        fail "TEMPERATURE=$temperature: give a number above 0, such as 5, or inf" 2
 }
 
 # find_devices: how many processes, how they are started, and what multiplies fastest on them.
@@ -201,6 +226,7 @@ recipe() {
     local language split name rows score_files=()
     command="$(variables)scripts/$script.sh${*:+ $*}"
     parse_arguments "$@"
+    check_variables
     encoder_of "$backbone"
     settings_of "$task" "$backbone"
     root=$output$smoke
@@ -211,14 +237,12 @@ recipe() {
         shrink
         export HF_HUB_OFFLINE=1
     fi
-    method=${METHOD:-$method} encoder=${MODEL:-$encoder} temperature=${TEMPERATURE:-1}
-    [[ $temperature =~ ^([0-9]+([.][0-9]+)?|inf)$ && $temperature =~ [1-9i] ]] ||
-        fail "TEMPERATURE=$temperature: give a number above 0, such as 5, or inf" 2
+    method=${METHOD:-$method} encoder=${MODEL:-$encoder}
     # What else a run differs in from another with this backbone, method and seed.
     variant=${LANGUAGES:+-${LANGUAGES// /-}}${TRAIN_LANGUAGES:+-trained-on-${TRAIN_LANGUAGES// /-}}
     [[ -z $languages || $temperature == 1 ]] || variant+=-temperature-$temperature
-    variant+=${FIX_WORD_EMBEDDING:+-fixed}
-    output=$output-$method-$seed$variant results=${RESULTS:-$root/RESULTS.md}
+    variant+=${fix_embedding:+-fixed}
+    output=$output-$method-$seed$variant results=$root/RESULTS.md
     data=$root/data${LANGUAGES:+-${LANGUAGES// /-}}
     if [[ $task == squad_qg_* ]]; then
         data=$root/data-${task##*_}-$(tr -dc 'a-zA-Z' <<<"$separator") output=$output-${task##*_}
@@ -229,6 +253,7 @@ recipe() {
         fail "--backbone $backbone is on no hub: name the folder that python -m s2s_ft.convert made of it with MODEL=DIR" 2
     fi
     # What is named by a path is meant from where the user stands.
+    [[ -z ${RESULTS:-} ]] || results=$(from_here "$RESULTS")
     if [[ -z $smoke && -d $from_files ]]; then from_files=$(cd "$from_files" && pwd); fi
     if [[ -d $encoder ]]; then encoder=$(cd "$encoder" && pwd); fi
     cd "$repository" || exit

@@ -53,20 +53,25 @@ CHOSEN_BY_USERS = {
 }
 
 
-def run_recipe(name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_recipe(
+    name: str, *arguments: str, where: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
     kept = {key: value for key, value in os.environ.items() if key not in CHOSEN_BY_USERS}
     return subprocess.run(
         ["bash", str(REPOSITORY / "scripts" / f"{name}.sh"), *arguments],
         env={"GPUS": "0", **kept, **environment},
+        cwd=where,
         capture_output=True,
         text=True,
         check=False,
     )
 
 
-def plan(name: str, *arguments: str, **environment: str) -> list[list[str]]:
+def plan(
+    name: str, *arguments: str, where: Path | None = None, **environment: str
+) -> list[list[str]]:
     """The commands of a plan, as words."""
-    done = run_recipe(name, "--dry-run", *arguments, **environment)
+    done = run_recipe(name, "--dry-run", *arguments, where=where, **environment)
     assert done.returncode == 0, done.stderr
     return [shlex.split(line) for line in done.stdout.splitlines()]
 
@@ -231,10 +236,52 @@ def test_the_row_tells_all_that_was_chosen(tmp_path: Path) -> None:
     "arguments", [["--quick"], ["--backbone"], ["--backbone", "gpt2"]], ids=" ".join
 )
 def test_wrong_arguments_are_one_line(arguments: list[str]) -> None:
-    done = run_recipe("xsum", *arguments)
+    assert_one_line(run_recipe("xsum", *arguments))
+
+
+def assert_one_line(done: subprocess.CompletedProcess[str], start: str = "") -> None:
     assert done.returncode == 2
-    assert done.stderr.startswith("error: ")
+    assert done.stderr.startswith(f"error: {start}")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GPUS", "x"),
+        ("GPUS", "-1"),
+        ("GPUS", "08"),
+        ("PER_DEVICE", "0"),
+        ("SEED", "1.5"),
+        ("METHOD", "foo"),
+        ("FIX_WORD_EMBEDDING", "yes"),
+    ],
+)
+def test_a_wrong_variable_is_one_line_before_anything_is_done(
+    tmp_path: Path, name: str, value: str
+) -> None:
+    done = run_recipe("xsum", "--dry-run", "--output", str(tmp_path / "new"), **{name: value})
+    assert_one_line(done, f"{name}={value}: ")
+    assert not done.stdout
+
+
+def test_an_embedding_that_is_fixed_0_is_not(tmp_path: Path) -> None:
+    folders = []
+    for value, fixed in (("", False), ("0", False), ("1", True)):
+        commands = plan("xsum", "--output", str(tmp_path), FIX_WORD_EMBEDDING=value)
+        (training,) = of("run_seq2seq.py", commands)
+        assert isinstance(training, TrainOptions)
+        assert training.model.fix_word_embedding is fixed
+        folders.append(training.checkpoint.output_dir)
+    assert folders[0] == folders[1] != folders[2]
+
+
+def test_paths_are_meant_from_where_the_user_stands(tmp_path: Path) -> None:
+    commands = plan("xsum", "--output", "here", where=tmp_path, RESULTS="my.md")
+    row = next(command for command in commands if "scripts/results_row.py" in command)
+    told = dict(pairwise(row))
+    assert told["--table"] == str(tmp_path / "my.md")
+    assert told["--metrics"].startswith(str(tmp_path / "here"))
 
 
 def test_bash_can_read_the_stages() -> None:
