@@ -1,4 +1,4 @@
-"""What a distillation goes by, and whether it can: called by `scripts/distill.sh` before anything slow.
+"""What a distillation goes by, and whether it can; `scripts/distill.sh` asks before anything slow.
 
     python scripts/distill_plan.py --train_file train.jsonl --test_file test.jsonl --teacher DIR
 
