@@ -4,11 +4,12 @@
                       at the held-out rows; the numbers of a look are called dev_loss, dev_rouge1 …
     samples.jsonl     what the model wrote at each look: row, source, reference, generated
     sessions.jsonl    a line of kind "start" each time the command began or went on, with machine
-                      and versions; one of kind "end" each time it ended in good order
+                      and versions; one of kind "end" each time it ended, unless it was killed
     report.html       all of it to look at
 
 Notable: a line is written whole or, by a kill, torn at the end of the file; a torn line is dropped
-by the next start and passed over by whoever reads. The standard library is enough to read them.
+by the next start, or kept apart from the next line, and passed over by whoever reads. The standard
+library is enough to read them.
 """
 
 from __future__ import annotations
@@ -39,9 +40,14 @@ def line_of(content: Mapping[str, Any]) -> str:
 
 
 def append_line(path: Path, content: Mapping[str, Any]) -> None:
-    """Add one line to a file and have it put on the disk."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(line_of(content))
+    """Add one line to a file and have it put on the disk, apart from a torn one before it."""
+    # An argument of the command may be in no encoding at all.
+    line = line_of(content).encode("utf-8", errors="replace")
+    with path.open("a+b") as file:
+        if file.tell() > 0:
+            file.seek(-1, os.SEEK_END)
+            line = line if file.read(1) == b"\n" else b"\n" + line
+        file.write(line)
         file.flush()
         os.fsync(file.fileno())
 
@@ -83,7 +89,7 @@ def _lines(path: Path) -> Iterator[tuple[str, Line]]:
     for text in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             line = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(line, dict) and isinstance(line.get("step"), int):
             yield text, line

@@ -13,7 +13,15 @@ from types import SimpleNamespace
 import pytest
 
 from s2s_ft.train.best import Tracker
-from s2s_ft.train.lines import METRICS, SAMPLES, drop_lines_after, read_lines, write_json
+from s2s_ft.train.lines import (
+    METRICS,
+    SAMPLES,
+    SESSIONS,
+    append_line,
+    drop_lines_after,
+    read_lines,
+    write_json,
+)
 from s2s_ft.train.logs import Window
 from tests.unit.train.logs.told import events, found, lines, open_log, report
 
@@ -173,6 +181,20 @@ def test_a_text_may_hold_any_line_end(tmp_path: Path) -> None:
         log.look(found(2, generated=generated), improved=False)
     drop_lines_after(tmp_path / SAMPLES, 2)
     assert [line["generated"] for line in read_lines(tmp_path / SAMPLES)] == [generated]
+
+
+@pytest.mark.parametrize("lost", [1, 20])
+def test_a_torn_line_takes_no_other_with_it(lost: int, tmp_path: Path) -> None:
+    path = tmp_path / SESSIONS
+    append_line(path, {"step": 0, "command": "run_seq2seq.py"})
+    append_line(path, {"step": 3, "ending": "stopped by SIGTERM"})
+    path.write_bytes(path.read_bytes()[:-lost])
+    append_line(path, {"step": 3, "command": "no text: \udcff"})
+    append_line(path, {"step": 6})
+    expected = [0, 3, 6] if lost > 1 else [0, 3, 3, 6]
+    assert [line["step"] for line in read_lines(path)] == expected
+    path.write_text("[" * 100_000 + '\n{"step": 1}\n', encoding="utf-8")
+    assert read_lines(path) == [{"step": 1}]
 
 
 def test_json_files_are_whole(tmp_path: Path) -> None:
