@@ -49,7 +49,7 @@ class Pauses:
     Attributes:
         options: Everything the command line says.
         run: The run, its state changed by the updates.
-        tracker: Of the looks at the held-out rows; None without them.
+        tracker: Of the looks at held-out rows, of earlier ones where there are none now; or None.
         log: Where it is told.
         stop: A stop signal that has come to this rank, or None.
     """

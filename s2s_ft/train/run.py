@@ -20,6 +20,7 @@ from __future__ import annotations
 import logging
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -89,9 +90,7 @@ def _train(options: TrainOptions, world: World) -> int:
         if options.checkpoint.overwrite_output_dir and not world.is_restart:
             _start_anew(options, world)
         resumed = _resume(output_dir, run)
-        tracker = None
-        if run.validator is not None:
-            tracker = run.validator.tracker(resumed.validation if resumed else None)
+        tracker = _tracker(run, None if resumed is None else resumed.validation)
         if resumed is not None and _is_finished(run, resumed, tracker):
             return 0
         if world.is_main:
@@ -116,6 +115,13 @@ def _resume(output_dir: Path, run: Preparation) -> Resumed | None:
             newest = newest_valid(output_dir)
     name = world.from_main(None if newest is None else newest.name)
     return None if name is None else restore_checkpoint(output_dir / name, run.state, run.facts)
+
+
+def _tracker(run: Preparation, saved: dict[str, Any] | None) -> Tracker | None:
+    """What follows the looks; without held-out rows it only keeps what is known of earlier ones."""
+    if run.validator is not None:
+        return run.validator.tracker(saved)
+    return None if saved is None else Tracker.from_dict(saved)
 
 
 def _is_finished(run: Preparation, resumed: Resumed, tracker: Tracker | None) -> bool:

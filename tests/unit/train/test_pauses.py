@@ -13,6 +13,8 @@ import pytest
 from s2s_ft.cli import TrainingFault
 from s2s_ft.model.pretrained import load_finetuned
 from s2s_ft.train.evaluate import Validator
+from s2s_ft.train.folders import read_record
+from s2s_ft.train.lines import SAMPLES, read_lines
 from tests.unit.train.runs import (
     Train,
     assert_same_checkpoint,
@@ -103,6 +105,30 @@ def test_out_of_patience(look: Train, output_dir: Path, caplog: pytest.LogCaptur
     assert checkpoints(output_dir) == {"ckpt-3"}
     assert look(**{**impatient, "early_stopping_patience": 3}) == 0
     assert checkpoints(output_dir) == {"ckpt-3", "ckpt-4"}
+
+
+def test_looks_are_kept_where_a_start_in_between_has_no_held_out_rows(
+    look: Train, run: Train, output_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The best so far, too."""
+    # No later look is better than the first.
+    settled = {"learning_rate": 1e-30, "num_training_steps": 10}
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 3, signal.SIGTERM)
+        assert look(**settled) == 128 + signal.SIGTERM
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 7, signal.SIGTERM)
+        assert run(**settled) == 128 + signal.SIGTERM
+    assert look(**settled) == 0
+    lines = metrics(output_dir, "look")
+    assert [(line["step"], line["improved"]) for line in lines] == [
+        (2, True),
+        (8, False),  # due where that start ended
+        (10, False),
+    ]
+    samples = read_lines(output_dir / SAMPLES)
+    assert sorted({line["step"] for line in samples}) == [2, 8, 10]
+    assert read_record(output_dir / "best")["step"] == 2
 
 
 def test_patience_survives_a_resume(
