@@ -1,4 +1,4 @@
-"""What one process of a run tells the others of its end, and what becomes of it there.
+"""Faults in words: what one process of a run tells the others of its end, and what becomes of it.
 
 Notable: a fault travels as its kind and its message, in JSON. The receiver raises the same kind, so
 that all processes end with the same exit code and the same line.
@@ -33,13 +33,22 @@ _SIGNS_OF_LOSS = (
 )
 
 
+def in_words(fault: BaseException) -> str:
+    """A fault in one line, with the name of its kind where that has no exit code of its own."""
+    if isinstance(fault, KeyboardInterrupt):
+        return "interrupted"
+    if is_lost_connection(fault):
+        return "another process of the run ended"
+    text = " ".join(str(fault).split())
+    return text if text and isinstance(fault, _KINDS) else f"{type(fault).__name__}: {text}"
+
+
 def told(fault: BaseException, rank: int) -> Told:
     """A fault of rank `rank` as the others hear of it."""
     if isinstance(fault, SystemExit):
         return {"kind": SystemExit.__name__, "code": fault.code}
     kind = next((each.__name__ for each in _KINDS if isinstance(fault, each)), None)
-    text = str(fault) if kind is not None else f"{type(fault).__name__}: {fault}"
-    return {"kind": kind, "message": f"rank {rank}: {text}"}
+    return {"kind": kind, "message": f"rank {rank}: {in_words(fault)}"}
 
 
 def retold(content: Told) -> BaseException:

@@ -26,6 +26,7 @@ from s2s_ft.options.train import CheckpointOptions
 from s2s_ft.train.best import Tracker
 from s2s_ft.train.dev_report import DevReport
 from s2s_ft.train.distributed import World
+from s2s_ft.train.faults import in_words
 from s2s_ft.train.lines import LOOK, METRICS, REPORT, SAMPLES, SESSIONS, TRAIN, write_json
 from s2s_ft.train.places import Places, tensorboard_folder
 from s2s_ft.train.report.write import write_report
@@ -48,6 +49,8 @@ SAMPLE_CHARACTERS = 300
 
 class TrainingLog:
     """The progress bar and everything that is written of one run; leaving it closes them.
+
+    Notable: where an error leaves it, that is the end that is told (see `end`).
 
     Attributes:
         window: What counts towards the next line.
@@ -112,8 +115,10 @@ class TrainingLog:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close everything."""
+        """Tell of the error that ends the run, if one does, and close everything."""
         self._bar.close()
+        if error is not None:
+            self.end(in_words(error), finished=False)
         if self._places is not None:
             self._places.close()
 
@@ -173,7 +178,8 @@ class TrainingLog:
     def end(self, ending: str, *, finished: bool) -> None:
         """Write down why the run ends here, and `report.html` of how far it came.
 
-        A report that cannot be written is no reason to fail: the run itself is saved.
+        A report that cannot be made is no reason to fail, or to fail in another way: what was
+        saved stands.
 
         Args:
             ending: In a few words, such as `all updates are done`.
@@ -185,11 +191,11 @@ class TrainingLog:
             self.flush()
             note_end(self._output_dir, self._step, ending, finished=finished)
             logger.info("report: %s", write_report(self._output_dir))
-        except OSError as error:
+        except Exception as error:
             logger.warning(
                 "%s cannot be written (%s); `python -m s2s_ft.train.report %s` makes it later",
                 self._output_dir / REPORT,
-                error.strerror or error,
+                getattr(error, "strerror", None) or in_words(error),
                 self._output_dir,
             )
 

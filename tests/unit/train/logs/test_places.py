@@ -65,6 +65,19 @@ def test_a_report_that_cannot_be_written_fails_nothing(
     assert "python -m s2s_ft.train.report" in caplog.text
 
 
+def test_lines_that_nobody_understands_fail_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def misunderstand(_: Path) -> Path:
+        raise KeyError("time")
+
+    monkeypatch.setattr("s2s_ft.train.logs.write_report", misunderstand)
+    with open_log(tmp_path) as log:
+        log.end("all updates are done", finished=True)
+    assert "report.html cannot be written (KeyError: 'time')" in caplog.text
+    assert lines(tmp_path, SESSIONS)[-1]["finished"] is True
+
+
 def test_a_new_run_forgets_what_an_old_one_told(tmp_path: Path) -> None:
     write_json(tmp_path / OPTIONS, {})
     options = CheckpointOptions(output_dir=str(tmp_path))
