@@ -191,7 +191,7 @@ def still_finished(record: Mapping[str, Any], facts: RunFacts) -> str | None:
     reason: str | None = record["finished"]
     before, now = record["options"]["validation"], facts.options["validation"]
     if reason is not None and any(before[key] != now[key] for key in _DECIDE_THE_END):
-        logger.warning("the run had ended (%s), and goes on with its new settings", reason)
+        logger.warning("the run had ended (%s); its new settings decide anew", reason)
         return None
     return reason
 

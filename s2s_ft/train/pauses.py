@@ -81,7 +81,7 @@ class Pauses:
         step = self.run.state.step
         if signal is None and self._is_look_due(step):
             signal = self._look()
-        finished = self._finished_early()
+        finished = out_of_patience(self.run, self.tracker)
         ending = self._ending(signal, finished)
         if ending is not None or self._is_save_due(step):
             self._save(finished)
@@ -126,17 +126,6 @@ class Pauses:
         self.log.look(report, improved=improved)
         return None
 
-    def _finished_early(self) -> str | None:
-        """Why the run is finished although updates may be left."""
-        patience = self.options.validation.early_stopping_patience
-        tracker = self.tracker
-        if tracker is None or not tracker.is_out_of_patience(patience):
-            return None
-        return (
-            f"no better {tracker.metric} in {tracker.looks_without_gain} looks at --dev_file "
-            f"(the best was at update {tracker.best_step})"
-        )
-
     def _ending(self, signal: int | None, finished: str | None) -> Ending | None:
         """Why the run ends after the newest update, if it does."""
         state = self.run.state
@@ -169,3 +158,15 @@ def is_look_due(run: Preparation, tracker: Tracker | None, step: int) -> bool:
     if run.validator is None or tracker is None or tracker.last_step == step:
         return False
     return run.validator.is_due(step, run.state.schedule)
+
+
+def out_of_patience(run: Preparation, tracker: Tracker | None) -> str | None:
+    """Why the run is finished although updates may be left, None if it is not."""
+    if run.validator is None or tracker is None:
+        return None
+    if not tracker.is_out_of_patience(run.validator.options.early_stopping_patience):
+        return None
+    return (
+        f"no better {tracker.metric} in {tracker.looks_without_gain} looks at --dev_file "
+        f"(the best was at update {tracker.best_step})"
+    )

@@ -28,7 +28,12 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from s2s_ft.data.examples import require_file
 from s2s_ft.options import TrainOptions
 from s2s_ft.train.best import Tracker
-from s2s_ft.train.checkpoint import newest_valid, prepare_output_folder, remove_checkpoints
+from s2s_ft.train.checkpoint import (
+    newest_valid,
+    prepare_output_folder,
+    prune,
+    remove_checkpoints,
+)
 from s2s_ft.train.claim import claimed
 from s2s_ft.train.determinism import deterministic
 from s2s_ft.train.distributed import World
@@ -36,11 +41,12 @@ from s2s_ft.train.interruption import Interruption
 from s2s_ft.train.launch import join
 from s2s_ft.train.logs import TrainingLog, remove_logs
 from s2s_ft.train.memory import explained
-from s2s_ft.train.pauses import Pauses, is_look_due
+from s2s_ft.train.pauses import ALL_DONE, Ending, Pauses, is_look_due, out_of_patience
 from s2s_ft.train.places import make_tensorboard_folder
 from s2s_ft.train.preparation import Preparation, prepare, write_options
 from s2s_ft.train.resume import Resumed, restore_checkpoint
-from s2s_ft.train.step import take_updates
+from s2s_ft.train.session import is_end_told
+from s2s_ft.train.step import TrainState, take_updates
 from s2s_ft.train.wandb_run import require_wandb
 
 logger = logging.getLogger(__name__)
@@ -91,12 +97,14 @@ def _train(options: TrainOptions, world: World) -> int:
             _start_anew(options, world)
         resumed = _resume(output_dir, run)
         tracker = _tracker(run, None if resumed is None else resumed.validation)
-        if resumed is not None and _is_finished(run, resumed, tracker):
+        finished = None if resumed is None else _why_finished(run, resumed, tracker)
+        if finished is not None and _is_told(output_dir, run.state):
             return 0
         if world.is_main:
             write_options(options, run)
-        with explained(options, run.data.micro_batch_size):
-            return _take_all_updates(options, run, resumed, tracker)
+            if finished is not None:  # a kill came after the last save
+                prune(output_dir, options.checkpoint.keep_checkpoints)
+        return _take_all_updates(options, run, resumed, tracker, finished)
 
 
 def _start_anew(options: TrainOptions, world: World) -> None:
@@ -124,20 +132,32 @@ def _tracker(run: Preparation, saved: dict[str, Any] | None) -> Tracker | None:
     return None if saved is None else Tracker.from_dict(saved)
 
 
-def _is_finished(run: Preparation, resumed: Resumed, tracker: Tracker | None) -> bool:
-    """Whether the run that a checkpoint is of has come to its end; says so."""
-    state = run.state
-    if resumed.finished is not None:
-        logger.info("the run is finished, nothing is left to do: %s", resumed.finished)
-        return True
-    if state.step < state.schedule.total_steps or is_look_due(run, tracker, state.step):
-        return False
-    logger.info("all %d updates are done, nothing is left to do", state.step)
-    return True
+def _why_finished(run: Preparation, resumed: Resumed, tracker: Tracker | None) -> str | None:
+    """Why the run that a checkpoint is of has come to its end, None if it has not; says so."""
+    state, finished = run.state, resumed.finished
+    if finished is None and is_look_due(run, tracker, state.step):
+        return None
+    finished = finished or out_of_patience(run, tracker)
+    if finished is not None:
+        logger.info("the run is finished, nothing is left to do: %s", finished)
+    elif state.step >= state.schedule.total_steps:
+        logger.info("all %d updates are done, nothing is left to do", state.step)
+        finished = ALL_DONE
+    return finished
+
+
+def _is_told(output_dir: Path, state: TrainState) -> bool:
+    """Whether the end of the run is written down, with its report; a kill may come before that."""
+    world = state.world
+    return world.from_main(is_end_told(output_dir, state.step) if world.is_main else False)
 
 
 def _take_all_updates(
-    options: TrainOptions, run: Preparation, resumed: Resumed | None, tracker: Tracker | None
+    options: TrainOptions,
+    run: Preparation,
+    resumed: Resumed | None,
+    tracker: Tracker | None,
+    finished: str | None,
 ) -> int:
     """The loop: take an update, tell of it, do what is due after it, until an ending."""
     state = run.state
@@ -153,9 +173,10 @@ def _take_all_updates(
             window=None if resumed is None else resumed.window,
             tracker=tracker,
         ) as log,
+        explained(options, run.data.micro_batch_size),
     ):
         pauses = Pauses(options, run, tracker, log, lambda: interruption.signal)
-        ending = pauses.take_missed_look()
+        ending = pauses.take_missed_look() if finished is None else Ending(0, finished)
         updates = take_updates(state, run.data, wait_at=pauses.is_due, signal=pauses.stop)
         while ending is None:
             report = next(updates)

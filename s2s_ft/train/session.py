@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from s2s_ft.train.lines import END, SESSIONS, START, append_line
+from s2s_ft.train.lines import END, REPORT, SESSIONS, START, append_line, read_lines
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "peft")
 """Those whose version may change a number, where they are installed."""
@@ -45,6 +45,16 @@ def note_end(output_dir: Path, step: int, ending: str, *, finished: bool) -> Non
         output_dir / SESSIONS,
         {"kind": END, "step": step, "time": _now(), "ending": ending, "finished": finished},
     )
+
+
+def is_end_told(output_dir: Path, step: int) -> bool:
+    """Whether the run is known to be finished after `step` updates, and its report is of that."""
+    sessions, report = output_dir / SESSIONS, output_dir / REPORT
+    lines = read_lines(sessions)
+    last = lines[-1] if lines else {}
+    if (last.get("kind"), last.get("step"), last.get("finished")) != (END, step, True):
+        return False
+    return report.is_file() and report.stat().st_mtime_ns >= sessions.stat().st_mtime_ns
 
 
 def device_name(device: torch.device) -> str:

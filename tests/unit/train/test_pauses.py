@@ -103,6 +103,8 @@ def test_out_of_patience(look: Train, output_dir: Path, caplog: pytest.LogCaptur
     assert look(**impatient) == 0
     assert "nothing is left to do: no better loss" in caplog.text
     assert checkpoints(output_dir) == {"ckpt-3"}
+    assert look(**{**impatient, "early_stopping_patience": 1}) == 0
+    assert checkpoints(output_dir) == {"ckpt-3"}
     assert look(**{**impatient, "early_stopping_patience": 3}) == 0
     assert checkpoints(output_dir) == {"ckpt-3", "ckpt-4"}
 
