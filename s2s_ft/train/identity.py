@@ -46,8 +46,11 @@ FLAGS = {
 }
 """Parts of a run's identity, and the flags that decide them."""
 
-TOLD = ("optimization", "validation", "adapter", "runtime")
+TOLD = ("optimization", "validation", "adapter", "checkpoint", "runtime")
 """Groups of options whose changes are told of and taken up."""
+
+UNTOLD = ("checkpoint output_dir", "checkpoint overwrite_output_dir", "runtime local_rank")
+"""Options in these groups that change nothing of a run that goes on."""
 
 _CONFIG_NOISE = {
     "_name_or_path",
@@ -169,7 +172,7 @@ def tell_changes(record: Mapping[str, Any], facts: RunFacts, processes: int) -> 
     for group in TOLD:
         differences = _differences(group, record["options"][group], facts.options[group])
         for what, before, now in differences:
-            if what != "runtime local_rank":
+            if what not in UNTOLD:
                 logger.warning(
                     "resuming with another setting, %s: %s before, %s now", what, before, now
                 )

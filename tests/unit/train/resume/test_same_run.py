@@ -80,6 +80,8 @@ def test_what_may_change_is_told(
         num_training_steps=9,
         local_rank=0,
         save_steps=1,
+        overwrite_output_dir=True,
+        output_dir=str(tmp_path / "moved"),
     )
     restore_checkpoint(folder, other.state, other.facts)
     for told in (
@@ -88,11 +90,13 @@ def test_what_may_change_is_told(
         "optimization layer_decay: 1.0 before, 0.9 now",
         "optimization unfreeze_steps: 0 before, 3 now",
         "optimization num_training_steps: 6 before, 9 now",
+        "checkpoint save_steps: 2 before, 1 now",
         "another number of processes: 2 before, 1 now; results may round differently",
     ):
         assert told in caplog.text
     assert "local_rank" not in caplog.text
-    assert caplog.text.count("resuming with another") == 6
+    assert "output_dir" not in caplog.text
+    assert caplog.text.count("resuming with another") == 7
 
 
 @pytest.mark.parametrize(("found", "word"), [(1, "older"), (3, "newer")])
