@@ -61,7 +61,7 @@ def test_an_ending_is_remembered(
     assert restore_checkpoint(folder, other.state, other.facts).finished is not None
     other = ready(dev_file=str(data_file), early_stopping_patience=3)
     assert restore_checkpoint(folder, other.state, other.facts).finished is None
-    assert "the run had ended (no better loss in 2 looks); its new settings decide anew" in caplog.text
+    assert "the run had ended (no better loss in 2 looks); its new settings decide" in caplog.text
 
 
 def test_the_best_model_replaces_the_one_before(ready: Ready, tmp_path: Path) -> None:
