@@ -54,7 +54,7 @@ def find_fault(folder: Path) -> str | None:
                 return f"{name} has not the recorded checksum"
     except OSError as error:
         return f"{Path(error.filename or RECORD).name}: {error.strerror}"
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return f"{RECORD} cannot be understood: {error}"
     return None
 

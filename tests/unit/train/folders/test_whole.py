@@ -74,7 +74,9 @@ def test_what_another_version_wrote_is_whole(saved: Path) -> None:
     assert RECORD in str(find_fault(saved))
 
 
-@pytest.mark.parametrize("text", ["[]", "7", '"seal"', "{}", '{"format": 2, "seal": 3}'])
+@pytest.mark.parametrize(
+    "text", ["[]", "7", '"seal"', "{}", '{"format": 2, "seal": 3}', "[" * 9**5]
+)
 def test_a_record_that_is_none(text: str, saved: Path) -> None:
     (saved / RECORD).write_text(text, encoding="utf-8")
     assert RECORD in str(find_fault(saved))
