@@ -12,6 +12,14 @@ def not_empty(**values: str | None) -> None:
             raise ValueError(f"--{name} is empty: give it a value or leave it out")
 
 
+def in_utf8(**values: object) -> None:
+    """Refuse text that is not in UTF-8, as a path in an older encoding; other values pass."""
+    for name, value in values.items():
+        for text in value if isinstance(value, tuple) else (value,):
+            if isinstance(text, str) and text != text.encode("utf-8", "ignore").decode("utf-8"):
+                raise ValueError(f"--{name} {text!r} is not in UTF-8: name it in UTF-8")
+
+
 def at_least(minimum: int, /, **values: float | None) -> None:
     """Refuse numbers below `minimum`."""
     for name, value in values.items():

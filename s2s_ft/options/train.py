@@ -7,10 +7,10 @@ same. A function takes the group it needs, never all of them.
 from dataclasses import dataclass, field
 
 from s2s_ft.options.adapter import AdapterOptions
-from s2s_ft.options.checks import at_least, not_empty, probability
+from s2s_ft.options.checks import at_least, in_utf8, not_empty, probability
 from s2s_ft.options.combinations import check_combinations
 from s2s_ft.options.distillation import DistillationOptions
-from s2s_ft.options.flags import flag
+from s2s_ft.options.flags import as_dict, flag
 from s2s_ft.options.model import ModelOptions
 from s2s_ft.options.optimization import OptimizationOptions
 from s2s_ft.options.runtime import RuntimeOptions
@@ -156,7 +156,10 @@ class TrainOptions:
     runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
 
     def __post_init__(self) -> None:
-        """Check what each group cannot check by itself."""
+        """Check what each group cannot check by itself, and what holds for every text."""
+        # All of them are written into checkpoints.
+        for group in as_dict(self).values():
+            in_utf8(**group)
         check_combinations(
             self.model, self.optimization, self.adapter, self.distillation, self.runtime
         )

@@ -12,6 +12,8 @@ from tests.unit.options.commands import decode, train
     [
         ({"train_file": " "}, ["--train_file", "empty"]),
         ({"output_dir": ""}, ["--output_dir", "empty"]),
+        ({"output_dir": "b\udcff"}, [r"--output_dir 'b\udcff'", "not in UTF-8"]),
+        ({"train_file": "\udcff.jsonl"}, [r"--train_file '\udcff.jsonl'", "not in UTF-8"]),
         ({"max_source_seq_length": 2}, ["--max_source_seq_length is 2", "at least 3"]),
         ({"max_target_seq_length": 0}, ["--max_target_seq_length is 0", "at least 2"]),
         ({"num_train_examples": 0}, ["--num_train_examples is 0", "at least 1"]),
