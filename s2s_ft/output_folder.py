@@ -9,6 +9,18 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
+
+
+def make_writable(folder: str | Path) -> None:
+    """Make a folder and those above it, and find out at once whether it can be written into.
+
+    Raises:
+        OSError: It cannot be made or written.
+    """
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with TemporaryFile(dir=folder):
+        pass
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from tqdm import tqdm
 
 from s2s_ft.data.examples import Example, open_data, read_examples
 from s2s_ft.data.store import FeatureStore, Ids, open_store, write_store
+from s2s_ft.output_folder import make_writable
 from s2s_ft.text import TextCodec
 
 __all__ = ["FeatureStore", "build_or_open", "length_report"]
@@ -101,6 +102,7 @@ def build_or_open(
     found = open_store(home / ingredients.key)
     if found is not None:
         return found
+    _prepare(home)
     rows = read_examples(path, source_key=source_key, target_key=target_key, limit=limit)
     total = num_lines if limit is None else min(limit, num_lines)
     num_threads = num_workers or _usable_processors()
@@ -149,6 +151,16 @@ def length_report(
             f"  {cut:,} ({cut / len(store):.1%})"
         )
     return "\n".join(lines)
+
+
+def _prepare(folder: Path) -> None:
+    """Makes the folder of the stores; says by its flag if that cannot be written."""
+    try:
+        make_writable(folder)
+    except OSError as error:
+        raise OSError(
+            f"{FOLDER_FLAG} {folder} cannot be written: {error.strerror}; name a folder that can"
+        ) from error
 
 
 def _stamp(path: str | Path) -> tuple[int, int] | None:

@@ -20,6 +20,7 @@ from tensorboardX import SummaryWriter
 
 from s2s_ft.cli import EnvironmentFault
 from s2s_ft.options.train import CheckpointOptions
+from s2s_ft.output_folder import make_writable
 from s2s_ft.train.dev_report import Sample
 from s2s_ft.train.lines import METRICS, SAMPLES, drop_lines_after, line_of
 from s2s_ft.train.wandb_run import WandbRun
@@ -97,17 +98,17 @@ class Places:
 
 
 def make_tensorboard_folder(options: CheckpointOptions) -> None:
-    """Make TensorBoard's folder, before anything slow is done.
+    """Make TensorBoard's folder and try to write there, before anything slow is done.
 
     Raises:
-        EnvironmentFault: It cannot be made.
+        EnvironmentFault: It cannot be made or written.
     """
     folder = tensorboard_folder(options)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_writable(folder)
     except OSError as error:
         raise EnvironmentFault(
-            f"--log_dir {folder} cannot be made: {error.strerror}; name a folder that can"
+            f"--log_dir {folder} cannot be written: {error.strerror}; name a folder that can"
         ) from error
 
 

@@ -197,10 +197,14 @@ def test_output_that_cannot_be_written(
     words = training(tiny_checkpoint("bert"), data_file, tmp_path / "file" / "out")
     assert train_main([*map(str, words)]) == 1
     assert_one_error(capsys, "--output_dir")
-    curves = ("--log_dir", tmp_path / "file" / "curves")
-    words = training(tiny_checkpoint("bert"), data_file, tmp_path / "out", *curves)
-    assert train_main([*map(str, words)]) == 1
-    assert_one_error(capsys, "--log_dir", "file/curves cannot be made")
+    for flag, folder in (
+        ("--log_dir", tmp_path / "file" / "curves"),
+        ("--log_dir", Path("/proc")),  # is there, and no file can be made in it
+        ("--cached_train_features_file", tmp_path / "file" / "features"),
+    ):
+        words = training(tiny_checkpoint("bert"), data_file, tmp_path / "out", flag, folder)
+        assert train_main([*map(str, words)]) == 1
+        assert_one_error(capsys, f"{flag} {folder} cannot be written")
 
 
 def test_diverging_training_keeps_the_last_checkpoint(
