@@ -8,7 +8,8 @@ last (size and SHA-256 of each other file, and a seal over itself), and a rename
 folder that has the name already is renamed away before and deleted after that, so at every instant
 a whole copy is there under one of the names above; the next start puts it in its place
 (`put_right`). What is deleted loses its name first. So a folder with a final name is complete,
-unless the disk damages it later, which the checksums show.
+unless the disk damages it later, which the checksums show. Any of them may be a link to a folder
+elsewhere; then the link is renamed and deleted, and the folder stays.
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ import json
 import logging
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
+
+from s2s_ft.checksum import sha256_of
+from s2s_ft.removal import discard
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +53,7 @@ def find_fault(folder: Path) -> str | None:
         for name, expected in record["files"].items():
             if (folder / name).stat().st_size != expected["size"]:
                 return f"{name} has not the recorded size"
-            if _sha256(folder / name) != expected["sha256"]:
+            if sha256_of(folder / name) != expected["sha256"]:
                 return f"{name} has not the recorded checksum"
     except OSError as error:
         return f"{Path(error.filename or RECORD).name}: {error.strerror}"
@@ -82,7 +85,7 @@ def commit(final: Path, write: Callable[[Path], None], record: Mapping[str, Any]
     """
     temporary = final.with_name(final.name + _NEW)
     with _told_as_environment_trouble(final, temporary):
-        shutil.rmtree(temporary, ignore_errors=True)
+        discard(temporary)
         temporary.mkdir()
         write(temporary)
         _write_record(temporary, record)
@@ -94,11 +97,10 @@ def commit(final: Path, write: Callable[[Path], None], record: Mapping[str, Any]
 def remove(folder: Path) -> None:
     """Delete a checkpoint, its name first: no moment shows a part of it under that name."""
     going = folder.with_name(folder.name + _REMOVED)
-    if going.exists():
-        shutil.rmtree(going)
+    discard(going)
     folder.rename(going)
     _sync(folder.parent)
-    shutil.rmtree(going)
+    discard(going)
 
 
 def make_folder(folder: Path) -> None:
@@ -114,6 +116,8 @@ def make_folder(folder: Path) -> None:
 def put_right(parent: Path, names: re.Pattern[str]) -> None:
     """Finish or undo what a save or a removal was at when it was stopped.
 
+    What cannot be deleted is told about: it is in nobody's way until the same folder is saved anew.
+
     Args:
         parent: Where the folders are.
         names: What their names have as a whole; others are left alone.
@@ -122,20 +126,20 @@ def put_right(parent: Path, names: re.Pattern[str]) -> None:
         path
         for suffix in (_NEW, _OLD, _REMOVED)
         for path in sorted(parent.glob(f"*{suffix}"))
-        if names.fullmatch(path.stem) and path.is_dir()
+        if names.fullmatch(path.stem) and (path.is_dir() or path.is_symlink())
     ]
     for leftover in leftovers:
         final = leftover.with_suffix("")
         is_wanted = leftover.suffix != _REMOVED and find_fault(final) is not None
         if is_wanted and find_fault(leftover) is None:
             logger.warning("an interrupted save left %s, which is whole: it is kept", leftover)
-            if final.exists():
+            if os.path.lexists(final):
                 remove(final)
             leftover.rename(final)
             _sync(parent)
         else:
             logger.warning("removing %s, left by an interrupted save", leftover)
-            shutil.rmtree(leftover)
+            _try_to_discard(leftover)
 
 
 @contextmanager
@@ -148,9 +152,9 @@ def _told_as_environment_trouble(final: Path, temporary: Path) -> Iterator[None]
         if reason is None:
             raise
         old = final.with_name(final.name + _OLD)
-        if old.exists() and not final.exists():
+        if os.path.lexists(old) and not os.path.lexists(final):
             old.rename(final)
-        shutil.rmtree(temporary, ignore_errors=True)
+        _try_to_discard(temporary)
         raise OSError(
             f"{final} could not be saved: {reason}; earlier checkpoints are untouched, "
             "and the same command resumes from the newest one once there is room"
@@ -176,7 +180,7 @@ def _write_record(folder: Path, record: Mapping[str, Any]) -> None:
     files = {
         path.relative_to(folder).as_posix(): {
             "size": path.stat().st_size,
-            "sha256": _sha256(path),
+            "sha256": sha256_of(path),
         }
         for path in sorted(folder.rglob("*"))
         if path.is_file()
@@ -208,12 +212,20 @@ def _sync_all(folder: Path) -> None:
 def _put_in_place(temporary: Path, final: Path) -> None:
     """Rename; what has the name makes way first and is deleted once the disk knows the new one."""
     old = final.with_name(final.name + _OLD)
-    if final.exists():
-        shutil.rmtree(old, ignore_errors=True)
+    if os.path.lexists(final):
+        discard(old)
         final.rename(old)
     temporary.rename(final)
     _sync(final.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    _try_to_discard(old)
+
+
+def _try_to_discard(leftover: Path) -> None:
+    """Delete what nobody needs any more; where it cannot be deleted, say so."""
+    try:
+        discard(leftover)
+    except OSError as error:
+        logger.warning("%s could not be removed: %s", leftover, error.strerror or error)
 
 
 def _sync(path: Path) -> None:
@@ -227,12 +239,3 @@ def _sync(path: Path) -> None:
             raise
     finally:
         os.close(descriptor)
-
-
-def _sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file, read in pieces."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()

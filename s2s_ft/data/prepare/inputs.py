@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from s2s_ft.checksum import sha256_of
 from s2s_ft.data.examples import BYTE_ORDER_MARK, open_data
 
 
@@ -126,15 +127,6 @@ class Inputs:
     def bytes(self) -> int:
         """Size of all files in the folder."""
         return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while piece := stream.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def _decoded(raw: bytes, place: str) -> str:
