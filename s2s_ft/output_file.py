@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from glob import escape
 from pathlib import Path
 
 
@@ -28,3 +29,16 @@ def write_whole(path: Path, parts: Iterable[str]) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def clear_partials(path: Path) -> None:
+    """Remove what killed writers of a file left beside it.
+
+    Args:
+        path: The file; nobody may be writing it now.
+
+    Raises:
+        OSError: Something cannot be removed.
+    """
+    for partial in path.parent.glob(f".{escape(path.name)}.*.partial"):
+        partial.unlink(missing_ok=True)

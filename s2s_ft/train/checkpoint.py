@@ -8,12 +8,14 @@
                                     rows
 
 Notable: every checkpoint is checked before it is trusted, and the newest that is whole before an
-older one is deleted. Nothing is pickled.
+older one is deleted. A folder that only has the name of one is nobody's to delete. Nothing is
+pickled.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +24,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from s2s_ft.cli import EnvironmentFault
-from s2s_ft.train.folders import find_fault, make_folder, put_right, remove
+from s2s_ft.model.files import SAFETENSORS
+from s2s_ft.options import TrainOptions
+from s2s_ft.output_file import clear_partials
+from s2s_ft.train.folders import RECORD, find_fault, make_folder, put_right, remove
+from s2s_ft.train.lines import METRICS, OPTIONS, SAMPLES
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +50,8 @@ def prepare_output_folder(output_dir: Path) -> None:
         probe.write_bytes(b"")
         probe.unlink()
         put_right(output_dir, _OURS)
+        for name in (OPTIONS, METRICS, SAMPLES):  # which nobody writes but who has the folder
+            clear_partials(output_dir / name)
     except OSError as error:
         raise EnvironmentFault(
             f"--output_dir {output_dir} cannot be written: {error.strerror or error}"
@@ -63,12 +71,79 @@ def checkpoint_step(folder: Path) -> int:
     return int(folder.name.removeprefix("ckpt-"))
 
 
+def check_overwriting(options: TrainOptions) -> None:
+    """Refuse an `--overwrite_output_dir` that would remove what the run is made from.
+
+    Raises:
+        ValueError: It would; nothing has been touched.
+    """
+    found = read_from_checkpoint(options) if options.checkpoint.overwrite_output_dir else None
+    if found is not None:
+        flag, value, folder = found
+        raise ValueError(
+            f"--overwrite_output_dir would remove {folder}, and {flag} {value} is read from there: "
+            "name another --output_dir, or copy what is read to another place first"
+        )
+
+
+def read_from_checkpoint(options: TrainOptions) -> tuple[str, str, Path] | None:
+    """What the command line reads from a checkpoint in the output folder itself.
+
+    Returns:
+        A flag, its value and the checkpoint's folder, links resolved; None where there is none.
+    """
+    output_dir = Path(options.checkpoint.output_dir)
+    folders = _removable(output_dir) if output_dir.is_dir() else []
+    read = {
+        "--model_name_or_path": options.model.model_name_or_path,
+        "--config_name": options.model.config_name,
+        "--tokenizer_name": options.model.tokenizer_name,
+        "--additional_tokens": options.model.additional_tokens,
+        "--teacher_model": options.distillation.teacher_model,
+        "--train_file": options.data.train_file,
+        "--dev_file": options.validation.dev_file,
+    }
+    for flag, value in read.items():
+        for folder in folders:
+            if value and _real(value).is_relative_to(_real(folder)):
+                return flag, value, folder
+    return None
+
+
 def remove_checkpoints(output_dir: Path) -> None:
-    """Remove every checkpoint; the newest goes last, so that a stop half-way costs least."""
-    best = [output_dir / BEST] if (output_dir / BEST).is_dir() else []
-    for folder in [*best, *reversed(checkpoint_folders(output_dir))]:
+    """Remove every checkpoint; the newest goes last, so that a stop half-way costs least.
+
+    Raises:
+        EnvironmentFault: One cannot be removed.
+    """
+    folders = _removable(output_dir)
+    for folder in folders:
         logger.warning("--overwrite_output_dir: removing %s", folder)
-        remove(folder)
+        try:
+            remove(folder)
+        except OSError as error:
+            raise EnvironmentFault(
+                f"--overwrite_output_dir: {folder} cannot be removed "
+                f"({error.strerror or error}): remove it, or name another --output_dir"
+            ) from error
+    for folder in checkpoint_folders(output_dir):
+        logger.warning("%s is left alone: it holds no checkpoint", folder)
+
+
+def _removable(output_dir: Path) -> list[Path]:
+    """What `--overwrite_output_dir` removes, in that order."""
+    named = [output_dir / BEST, *reversed(checkpoint_folders(output_dir))]
+    return [folder for folder in named if _is_ours(folder)]
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder holds a checkpoint, whole or damaged, and not just has the name of one."""
+    return any((folder / name).exists() for name in (RECORD, SAFETENSORS, OPTIMIZER))
+
+
+def _real(path: str | Path) -> Path:
+    """A path without links; of what is not there, too, as a name on the hub."""
+    return Path(os.path.realpath(path))
 
 
 def newest_valid(output_dir: Path) -> Path | None:
@@ -87,8 +162,8 @@ def newest_valid(output_dir: Path) -> Path | None:
 def prune(output_dir: Path, keep: int) -> None:
     """Delete all but the newest checkpoints, once the newest is known to be whole.
 
-    Damaged checkpoints newer than the newest whole one neither count nor go. A folder that cannot
-    be deleted is told about, and the run goes on.
+    Damaged checkpoints newer than the newest whole one neither count nor go, and neither do folders
+    without a checkpoint. A folder that cannot be deleted is told about, and the run goes on.
 
     Args:
         output_dir: Folder of the checkpoints.
@@ -96,7 +171,7 @@ def prune(output_dir: Path, keep: int) -> None:
     """
     if keep < 1:
         return
-    folders = checkpoint_folders(output_dir)
+    folders = [folder for folder in checkpoint_folders(output_dir) if _is_ours(folder)]
     while len(folders) > keep:
         if find_fault(folders[0]) is None:
             break

@@ -25,6 +25,7 @@ from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.options import TrainOptions, as_dict
 from s2s_ft.options.adapter import AdapterOptions
 from s2s_ft.text import TextCodec
+from s2s_ft.train.checkpoint import read_from_checkpoint
 from s2s_ft.train.folders import FORMAT
 
 logger = logging.getLogger(__name__)
@@ -78,7 +79,10 @@ _LIBRARIES = ("numpy", "safetensors", "tokenizers", "torch", "transformers")
 NONE = "none"
 """What stands for a part of the identity that a run has not got, or had not when it was saved."""
 
+ELSEWHERE = "or name another --output_dir"
 START_ANEW = "name another --output_dir, or give --overwrite_output_dir to start anew"
+"""What to do where a run cannot be gone on with; the first where the second would remove what the
+run is made from."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +94,14 @@ class RunFacts:
         options: Every option, as given.
         versions: Of Python and the libraries whose numbers matter.
         num_examples: Training rows.
+        way_out: What to do beside going on, for messages.
     """
 
     identity: dict[str, Any]
     options: dict[str, Any]
     versions: dict[str, str]
     num_examples: int
+    way_out: str = START_ANEW
 
     @classmethod
     def of(
@@ -140,10 +146,11 @@ class RunFacts:
             as_dict(options),
             {"python": platform.python_version(), **versions},
             len(store),
+            START_ANEW if read_from_checkpoint(options) is None else ELSEWHERE,
         )
 
 
-def check_format(folder: Path, record: Mapping[str, Any]) -> None:
+def check_format(folder: Path, record: Mapping[str, Any], way_out: str) -> None:
     """Refuse a checkpoint that another version wrote."""
     found = record.get("format")
     if found == FORMAT:
@@ -152,18 +159,20 @@ def check_format(folder: Path, record: Mapping[str, Any]) -> None:
     raise ValueError(
         f"cannot resume from {folder}: it is in format {found} of "
         f"{'a newer' if newer else 'an older'} version of this tool, and this one knows format "
-        f"{FORMAT}; finish that run with the version that began it, {START_ANEW}"
+        f"{FORMAT}; finish that run with the version that began it, {way_out}"
     )
 
 
-def check_same_run(folder: Path, record: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+def check_same_run(
+    folder: Path, record: Mapping[str, Any], identity: Mapping[str, Any], way_out: str
+) -> None:
     """Refuse a checkpoint whose run had another identity."""
     for part, flags in FLAGS.items():
         saved = record["identity"].get(part, NONE)
         for what, before, now in _differences(part, saved, identity[part]):
             raise ValueError(
                 f"cannot resume from {folder}: {what} was {before}, now {now}; undo the "
-                f"change of {flags}, {START_ANEW}"
+                f"change of {flags}, {way_out}"
             )
 
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import logging
 import resource
-import shutil
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -236,13 +236,16 @@ class TrainingLog:
 
 def remove_logs(options: CheckpointOptions) -> None:
     """Remove what an earlier run told; TensorBoard's files only where they are in the output
-    folder.
+    folder, and nothing that lies beside them.
     """
     output_dir, folder = Path(options.output_dir), tensorboard_folder(options)
     for name in (METRICS, SAMPLES, SESSIONS, REPORT, RUN):
         (output_dir / name).unlink(missing_ok=True)
-    if folder.parent == output_dir:
-        shutil.rmtree(folder, ignore_errors=True)
+    if folder.resolve().parent == output_dir.resolve():
+        for file in folder.glob("events.out.tfevents.*"):
+            file.unlink(missing_ok=True)
+        with suppress(OSError):  # something else is in it
+            folder.rmdir()
 
 
 def peak_memory_bytes(device: torch.device) -> int:

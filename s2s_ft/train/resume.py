@@ -37,7 +37,6 @@ from s2s_ft.train.distributed import (
 from s2s_ft.train.failure import check_weights
 from s2s_ft.train.folders import FORMAT, Record, commit, read_record
 from s2s_ft.train.identity import (
-    START_ANEW,
     RunFacts,
     check_format,
     check_same_run,
@@ -191,12 +190,12 @@ def restore_checkpoint(folder: Path, state: TrainState, facts: RunFacts) -> Resu
             difference and its flags.
     """
     record = read_record(folder)
-    check_format(folder, record)
-    check_same_run(folder, record, _identity(facts, state))
+    check_format(folder, record, facts.way_out)
+    check_same_run(folder, record, _identity(facts, state), facts.way_out)
     if state.world.is_main:
         tell_changes(record, facts, state.world.size)
     _load_weights(folder, state.model)
-    _load_optimizer(folder, state)
+    _load_optimizer(folder, state, facts.way_out)
     if record["scaler"] and state.precision.scaler.is_enabled():
         state.precision.scaler.load_state_dict(record["scaler"])
     state.step = record["step"]
@@ -243,12 +242,12 @@ def _load_weights(folder: Path, model: Seq2SeqModel) -> None:
     )
 
 
-def _load_optimizer(folder: Path, state: TrainState) -> None:
+def _load_optimizer(folder: Path, state: TrainState, way_out: str) -> None:
     """Give the optimizer its state back."""
     try:
         load_full_optimizer_state(state.model, state.optimizer, read_optimizer(folder))
     except KeyError as error:
         raise ValueError(
             f"cannot resume from {folder}: {OPTIMIZER} has a state of {error.args[0]}, which is "
-            f"not trained now; undo the change of flags or of the version, {START_ANEW}"
+            f"not trained now; undo the change of flags or of the version, {way_out}"
         ) from error

@@ -29,6 +29,7 @@ from s2s_ft.data.examples import require_file
 from s2s_ft.options import TrainOptions
 from s2s_ft.train.best import Tracker
 from s2s_ft.train.checkpoint import (
+    check_overwriting,
     newest_valid,
     prepare_output_folder,
     prune,
@@ -81,6 +82,7 @@ def _check_what_is_named(options: TrainOptions) -> None:
     if options.validation.dev_file is not None:
         require_file(options.validation.dev_file, "--dev_file")
     require_wandb(options.checkpoint.wandb_project)
+    check_overwriting(options)
 
 
 def _train(options: TrainOptions, world: World) -> int:

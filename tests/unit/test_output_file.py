@@ -2,7 +2,7 @@
 
 import pytest
 
-from s2s_ft.output_file import write_whole
+from s2s_ft.output_file import clear_partials, write_whole
 
 
 def test_the_parts_are_the_file(tmp_path):
@@ -21,3 +21,11 @@ def test_a_failing_write_leaves_what_was_there(tmp_path):
         write_whole(tmp_path / "out", parts())
     assert (tmp_path / "out").read_text() == "before"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_killed_writers_left_goes(tmp_path):
+    names = [".out.12.partial", ".out.7.partial", ".outer.7.partial", "out", ".out.partial"]
+    for name in names:
+        (tmp_path / name).touch()
+    clear_partials(tmp_path / "out")
+    assert {path.name for path in tmp_path.iterdir()} == set(names[2:])

@@ -111,6 +111,8 @@ def test_what_an_interrupted_save_left_is_put_right(
     shutil.copytree(run / "ckpt-15", run / "ckpt-25.tmp")
     (run / "ckpt-25.tmp" / RECORD).unlink()
     (run / "ckpt-20.tmp.txt").write_text("mine", encoding="utf-8")
+    for name in ("train_options.json", "metrics.jsonl", "samples.jsonl"):
+        (run / f".{name}.77.partial").touch()
     prepare_output_folder(run)
     assert names(run) == sorted(
         ["best", "ckpt-5", "ckpt-10", "ckpt-15", "ckpt-20", "ckpt-20.tmp.txt"]
@@ -151,6 +153,13 @@ def test_the_newest_whole_one_is_never_deleted(run: Path) -> None:
     damage(run / "ckpt-10")
     prune(run, 1)
     assert names(run) == [BEST, "ckpt-10", "ckpt-15"]
+
+
+def test_a_folder_without_a_checkpoint_neither_counts_nor_goes(run: Path) -> None:
+    for name in ("ckpt-2", "ckpt-20"):
+        (run / name).mkdir()
+    prune(run, 2)
+    assert names(run) == [BEST, "ckpt-10", "ckpt-15", "ckpt-2", "ckpt-20"]
 
 
 def test_what_cannot_be_deleted_is_told_about(
