@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import logging
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -27,12 +28,15 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from s2s_ft.data.construction import clear_abandoned
 from s2s_ft.data.examples import Example, open_data, read_examples
-from s2s_ft.data.store import FeatureStore, Ids, open_store, write_store
+from s2s_ft.data.store import FeatureStore, Ids, checked_store, write_store
 from s2s_ft.output_folder import make_writable
 from s2s_ft.text import TextCodec
 
 __all__ = ["FeatureStore", "build_or_open", "length_report"]
+
+logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
 FOLDER_FLAG = "--cached_train_features_file"
@@ -80,7 +84,7 @@ def build_or_open(
         num_workers: Tokenising threads; 0 = one per processor this process may use.
 
     Returns:
-        The opened store. A damaged one is built again.
+        The opened store, its content checked. A damaged one is built again.
 
     Raises:
         ValueError: The file or a row of it is faulty, or `folder` is a file.
@@ -99,9 +103,12 @@ def build_or_open(
     ingredients = _Ingredients(
         FORMAT_VERSION, content, codec.fingerprint, source_key, target_key, limit
     )
-    found = open_store(home / ingredients.key)
+    clear_abandoned(home)
+    found = checked_store(home / ingredients.key, codec.special.vocab_size)
     if found is not None:
         return found
+    if (home / ingredients.key).exists():
+        logger.warning("the token ids in %s are damaged: made again", home / ingredients.key)
     _prepare(home)
     rows = read_examples(path, source_key=source_key, target_key=target_key, limit=limit)
     total = num_lines if limit is None else min(limit, num_lines)

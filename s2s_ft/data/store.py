@@ -4,11 +4,13 @@ Holds `FeatureStore`, and `write_store`, which makes one. A store is a folder wi
 
     tokens.bin    ids of all rows one after the other: source 0, target 0, source 1, target 1, …
     offsets.bin   int64 [2 * rows + 1]: where each of them starts, and the end
-    meta.json     counts, the width of an id, and what the store was made of, for people to read
+    meta.json     counts, the width of an id, the arrays' SHA-256, and what the store was made of
 
 Notable: both arrays are memory-mapped, so opening is immediate, memory stays small and all
-processes of a machine share the pages. A store appears under its name by one rename, whole or not
-at all; of two processes that make the same one, the first to finish wins and the other uses it.
+processes of a machine share the pages. `checked_store` reads them once and compares their SHA-256;
+stores of earlier versions have none, and their ids must lie in the vocabulary. A store appears
+under its name by one rename, whole or not at all; of two processes that make the same one, the
+first to finish wins and the other uses it.
 """
 
 from __future__ import annotations
@@ -16,9 +18,8 @@ from __future__ import annotations
 import errno
 import itertools
 import json
+import logging
 import os
-import shutil
-import uuid
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -27,8 +28,16 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from s2s_ft.checksum import sha256_of
+from s2s_ft.data.construction import under_construction
+from s2s_ft.removal import discard
+
+logger = logging.getLogger(__name__)
+
 OFFSET_DTYPE = "<i8"
 NARROW_VOCABULARY = 1 << 16
+TOKENS, OFFSETS = "tokens.bin", "offsets.bin"
+CHECKED_IDS = 1 << 20
 
 Ids = list[list[int]]
 
@@ -50,13 +59,15 @@ class FeatureStore:
 
         Raises:
             ValueError: The store is damaged: a file is absent, unreadable or of the wrong size.
+                What is in the arrays is for `check`.
         """
         self.folder = Path(folder)
         try:
             meta: dict[str, Any] = json.loads((self.folder / "meta.json").read_text("utf-8"))
             num_rows, num_tokens = int(meta["num_rows"]), int(meta["num_tokens"])
-            self._tokens = _mapped(self.folder / "tokens.bin", str(meta["dtype"]), num_tokens)
-            self._offsets = _mapped(self.folder / "offsets.bin", OFFSET_DTYPE, 2 * num_rows + 1)
+            self._sha256: dict[str, str] | None = meta.get("sha256")
+            self._tokens = _mapped(self.folder / TOKENS, str(meta["dtype"]), num_tokens)
+            self._offsets = _mapped(self.folder / OFFSETS, OFFSET_DTYPE, 2 * num_rows + 1)
         except (OSError, KeyError, TypeError, ValueError) as fault:
             raise ValueError(f"{folder}: the token store is damaged ({fault})") from fault
         lengths = np.diff(self._offsets)
@@ -77,6 +88,27 @@ class FeatureStore:
         """Ids of one target: [target_lengths[index]] int64, without special tokens."""
         return self._sequence(2 * self._checked(index) + 1)
 
+    def check(self, vocab_size: int) -> None:
+        """Reads both arrays and makes sure that they are what was written.
+
+        Args:
+            vocab_size: All ids are below it; what there is to go by where an earlier version wrote
+                the store, without checksums.
+
+        Raises:
+            ValueError: They are not.
+        """
+        try:
+            sha256 = None if self._sha256 is None else _digests(self.folder)
+        except OSError as fault:
+            raise ValueError(f"{self.folder}: the token store is damaged ({fault})") from fault
+        if sha256 != self._sha256:
+            raise ValueError(f"{self.folder}: the token store is damaged (checksum)")
+        for start in range(0, len(self._tokens) if sha256 is None else 0, CHECKED_IDS):
+            piece = self._tokens[start : start + CHECKED_IDS]
+            if piece.min() < 0 or piece.max() >= vocab_size:
+                raise ValueError(f"{self.folder}: the token store is damaged (unknown ids)")
+
     def _checked(self, index: int) -> int:
         if not 0 <= index < len(self):
             raise IndexError(f"row {index} of a store of {len(self)}")
@@ -88,11 +120,21 @@ class FeatureStore:
 
 
 def open_store(folder: Path) -> FeatureStore | None:
-    """The store in `folder`, if there is a sound one."""
+    """The store in `folder`, if there is one whose files have their sizes."""
     try:
         return FeatureStore(folder)
     except ValueError:
         return None
+
+
+def checked_store(folder: Path, vocab_size: int) -> FeatureStore | None:
+    """The store in `folder`, if there is a sound one (see `FeatureStore.check`)."""
+    try:
+        store = FeatureStore(folder)
+        store.check(vocab_size)
+    except ValueError:
+        return None
+    return store
 
 
 def write_store(
@@ -112,23 +154,20 @@ def write_store(
     Raises:
         OSError: It cannot be written.
     """
-    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
-    temporary.mkdir(parents=True)
-    try:
+    with under_construction(folder) as temporary:
         dtype = "<u2" if vocab_size <= NARROW_VOCABULARY else "<i4"
         counts = _write_arrays(temporary, chunks, dtype)
+        content = {**counts, "dtype": dtype, "sha256": _digests(temporary), **made_of}
         with open(temporary / "meta.json", "w", encoding="utf-8") as meta:
-            json.dump({**counts, "dtype": dtype, **made_of}, meta, indent=2)
+            json.dump(content, meta, indent=2)
             _sync(meta)
-        return _published(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        return _published(temporary, folder, vocab_size)
 
 
 def _write_arrays(folder: Path, chunks: Iterable[Ids], dtype: str) -> dict[str, int]:
     """Writes the ids and where they start; returns the counts."""
     num_tokens = num_rows = 0
-    with open(folder / "tokens.bin", "wb") as tokens, open(folder / "offsets.bin", "wb") as offsets:
+    with open(folder / TOKENS, "wb") as tokens, open(folder / OFFSETS, "wb") as offsets:
         offsets.write(np.zeros(1, OFFSET_DTYPE).tobytes())
         for ids in chunks:
             ends = num_tokens + np.cumsum([len(sequence) for sequence in ids])
@@ -138,6 +177,11 @@ def _write_arrays(folder: Path, chunks: Iterable[Ids], dtype: str) -> dict[str, 
         _sync(tokens)
         _sync(offsets)
     return {"num_rows": num_rows, "num_tokens": num_tokens}
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of each array, by the name of its file."""
+    return {name: sha256_of(folder / name) for name in (TOKENS, OFFSETS)}
 
 
 def _mapped(file: Path, dtype: str, count: int) -> npt.NDArray[Any]:
@@ -156,14 +200,14 @@ def _sync(stream: IO[Any]) -> None:
     os.fsync(stream.fileno())
 
 
-def _published(temporary: Path, final: Path) -> FeatureStore:
+def _published(temporary: Path, final: Path, vocab_size: int) -> FeatureStore:
     """Gives a finished store its name, unless a sound one has it already."""
     store = FeatureStore(temporary)  # mapped, it outlives whatever happens to the names
     try:
         os.rename(temporary, final)
     except OSError as error:
         # Another process was faster, or a damaged store lies in the way.
-        found = open_store(final)
+        found = checked_store(final, vocab_size)
         if found is not None:
             return found
         # What lay in the way may be gone by now: another process has cleared it away.
@@ -172,7 +216,8 @@ def _published(temporary: Path, final: Path) -> FeatureStore:
         damaged = temporary.with_name(f"{temporary.name}.damaged")
         with suppress(FileNotFoundError):  # another process may be clearing it away, too
             os.rename(final, damaged)
-        shutil.rmtree(damaged, ignore_errors=True)
-        return _published(temporary, final)
+        with suppress(OSError):
+            discard(damaged)
+        return _published(temporary, final, vocab_size)
     store.folder = final
     return store

@@ -2,9 +2,11 @@
 
 import errno
 import gzip
+import json
 import os
 import pickle
 import shutil
+import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,9 +16,17 @@ import numpy as np
 import pytest
 
 from s2s_ft.data import features
+from s2s_ft.data.construction import under_construction
 from s2s_ft.data.features import FeatureStore
 from s2s_ft.text import TextCodec
 from tests.unit.data.features.rows import IDS, ROWS, VOCABULARY, content, save_codec, save_rows
+
+
+def without_checksums(folder: Path) -> None:
+    """Makes a store as earlier versions wrote it."""
+    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    del meta["sha256"]
+    (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
 
 
 class TestReuse:
@@ -94,6 +104,51 @@ class TestDamage:
             FeatureStore(folder)
         assert content(build()) == IDS
         assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+    @pytest.mark.parametrize("name", ["tokens.bin", "offsets.bin"])
+    def test_any_bit_that_flips_is_found(
+        self, name: str, build: Callable[..., FeatureStore], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        file = build().folder / name
+        whole = file.read_bytes()
+        for place in range(len(whole)):
+            flipped = bytearray(whole)
+            flipped[place] ^= 1
+            file.write_bytes(flipped)
+            caplog.clear()
+            assert content(build()) == IDS
+            assert "are damaged: made again" in caplog.text, place
+            assert file.read_bytes() == whole
+
+    def test_a_store_of_an_earlier_version_is_used(
+        self, build: Callable[..., FeatureStore], request: pytest.FixtureRequest
+    ) -> None:
+        without_checksums(build().folder)
+        request.getfixturevalue("no_tokenising")
+        assert content(build()) == IDS
+
+    def test_ids_outside_the_vocabulary_need_no_checksum(
+        self, build: Callable[..., FeatureStore], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        folder = build().folder
+        without_checksums(folder)
+        ids = np.fromfile(folder / "tokens.bin", "<u2")
+        ids[-1] = len(VOCABULARY)
+        ids.tofile(folder / "tokens.bin")
+        assert content(build()) == IDS
+        assert "are damaged: made again" in caplog.text
+
+    def test_what_a_killed_start_left_goes(self, build: Callable[..., FeatureStore]) -> None:
+        """Even where the tokenised data are there by now."""
+        folder = build().folder
+        child = os.fork()
+        if child == 0:
+            with under_construction(folder):
+                os.kill(os.getpid(), signal.SIGKILL)
+        os.waitpid(child, 0)
+        assert len(list(folder.parent.iterdir())) == 3
+        build()
+        assert list(folder.parent.iterdir()) == [folder]
 
     def test_offsets_that_make_no_sense(self, build: Callable[..., FeatureStore]) -> None:
         folder = build().folder
