@@ -3,7 +3,7 @@
     ckpt-1500/
         config.json, model.safetensors, tokenizer …   what any user of transformers can open
         optimizer.safetensors       AdamW's moments and step, `exp_avg/<parameter name>` and so on
-        training_state.json         progress, schedule, options, checksums (see `folders.py`)
+        training_state.json         progress, schedule, options, checksums (`checkpoint_record.py`)
     best/                           the same without the optimizer, of the best look at held-out
                                     rows
 
@@ -23,11 +23,12 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from s2s_ft.checkpoint_record import RECORD, find_fault
 from s2s_ft.cli import EnvironmentFault
 from s2s_ft.model.files import SAFETENSORS
 from s2s_ft.options import TrainOptions
 from s2s_ft.output_file import clear_partials
-from s2s_ft.train.folders import RECORD, find_fault, make_folder, put_right, remove
+from s2s_ft.train.folders import make_folder, put_right, remove
 from s2s_ft.train.lines import METRICS, OPTIONS, SAMPLES
 
 logger = logging.getLogger(__name__)

@@ -1,22 +1,20 @@
-"""Folders that are written whole or not at all, and that can tell whether they still are.
+"""Folders that are written whole or not at all.
 
     ckpt-1500           in its place            ckpt-1500.old       being replaced
     ckpt-1500.tmp       being written           ckpt-1500.removed   being deleted
 
 Notable: a folder is written beside its place, every file is synced, `training_state.json` comes
-last (size and SHA-256 of each other file, and a seal over itself), and a rename commits it. A
-folder that has the name already is renamed away before and deleted after that, so at every instant
-a whole copy is there under one of the names above; the next start puts it in its place
-(`put_right`). What is deleted loses its name first. So a folder with a final name is complete,
-unless the disk damages it later, which the checksums show. Any of them may be a link to a folder
-elsewhere; then the link is renamed and deleted, and the folder stays.
+last (see `checkpoint_record.py`), and a rename commits it. A folder that has the name already is
+renamed away before and deleted after that, so at every instant a whole copy is there under one of
+the names above; the next start puts it in its place (`put_right`). What is deleted loses its name
+first. So a folder with a final name is complete, unless the disk damages it later, which the
+checksums show. Any of them may be a link to a folder elsewhere; then the link is renamed and
+deleted, and the folder stays.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
 import logging
 import os
 import re
@@ -27,45 +25,12 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from s2s_ft.checksum import sha256_of
+from s2s_ft.checkpoint_record import find_fault, write_record
 from s2s_ft.removal import discard
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 2
-"""Version of `training_state.json` and what goes with it."""
-
-RECORD = "training_state.json"
 _NEW, _OLD, _REMOVED = ".tmp", ".old", ".removed"
-_NO_SEAL = "0" * 64
-
-Record = dict[str, Any]
-"""What `training_state.json` holds; every value is plain JSON."""
-
-
-def find_fault(folder: Path) -> str | None:
-    """What is wrong with a checkpoint, or None: each file needs its recorded size and checksum."""
-    try:
-        record = read_record(folder)
-        # Format 1 had no seal. What is whole but of another format is for `restore` to refuse.
-        if ("seal" in record or record["format"] == FORMAT) and not _is_sealed(folder, record):
-            return f"{RECORD} has not its own checksum"
-        for name, expected in record["files"].items():
-            if (folder / name).stat().st_size != expected["size"]:
-                return f"{name} has not the recorded size"
-            if sha256_of(folder / name) != expected["sha256"]:
-                return f"{name} has not the recorded checksum"
-    except OSError as error:
-        return f"{Path(error.filename or RECORD).name}: {error.strerror}"
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        return f"{RECORD} cannot be understood: {error}"
-    return None
-
-
-def read_record(folder: Path) -> Record:
-    """The `training_state.json` of a checkpoint."""
-    record: Record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    return record
 
 
 def commit(final: Path, write: Callable[[Path], None], record: Mapping[str, Any]) -> Path:
@@ -88,7 +53,7 @@ def commit(final: Path, write: Callable[[Path], None], record: Mapping[str, Any]
         discard(temporary)
         temporary.mkdir()
         write(temporary)
-        _write_record(temporary, record)
+        write_record(temporary, record)
         _sync_all(temporary)
         _put_in_place(temporary, final)
     return final
@@ -173,30 +138,6 @@ def _trouble_with_the_disk(error: Exception) -> str | None:
     if number is not None and (isinstance(error, SafetensorError) or type(error) is Exception):
         return os.strerror(int(number.group(1)))
     return None
-
-
-def _write_record(folder: Path, record: Mapping[str, Any]) -> None:
-    """Write `training_state.json` over what the folder holds, sealed."""
-    files = {
-        path.relative_to(folder).as_posix(): {
-            "size": path.stat().st_size,
-            "sha256": sha256_of(path),
-        }
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-    content = {**record, "files": files, "seal": _NO_SEAL}
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    seal = hashlib.sha256(text.encode()).hexdigest()
-    sealed = seal.join(text.rsplit(_NO_SEAL, maxsplit=1))
-    (folder / RECORD).write_text(sealed, encoding="utf-8")
-
-
-def _is_sealed(folder: Path, record: Record) -> bool:
-    """Whether the record's seal is the SHA-256 of the record with zeros in the seal's place."""
-    text = (folder / RECORD).read_bytes()
-    unsealed = _NO_SEAL.encode().join(text.rsplit(str(record.get("seal")).encode(), maxsplit=1))
-    return hashlib.sha256(unsealed).hexdigest() == record.get("seal")
 
 
 def _sync_all(folder: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from torch.distributed.tensor import DTensor
 
+from s2s_ft.checkpoint_record import FORMAT, Record, read_record
 from s2s_ft.model import pretrained
 from s2s_ft.model.files import SAFETENSORS, read_weights
 from s2s_ft.model.legacy import RELATIVE_BIAS
@@ -35,7 +36,7 @@ from s2s_ft.train.distributed import (
     load_full_optimizer_state,
 )
 from s2s_ft.train.failure import check_weights
-from s2s_ft.train.folders import FORMAT, Record, commit, read_record
+from s2s_ft.train.folders import commit
 from s2s_ft.train.identity import (
     RunFacts,
     check_format,

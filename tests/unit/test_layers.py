@@ -5,7 +5,8 @@
     3  train  decode  evaluation  trim  average  convert              procedures
     2  model                                                          tensors
     1  methods  corruption  layout  transfer  data  text              examples and token ids
-    0  options  cli  output_folder  output_file  removal  checksum    standard library only
+    0  options  cli  output_folder  output_file  removal  checksum  checkpoint_record
+                                                                      standard library only
 
 The import statements are read, those inside functions and under TYPE_CHECKING included.
 """
@@ -26,6 +27,7 @@ LAYERS = {
     "output_file": 0,
     "removal": 0,
     "checksum": 0,
+    "checkpoint_record": 0,
     "methods": 1,
     "corruption": 1,
     "layout": 1,

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from s2s_ft.checkpoint_record import FORMAT, RECORD, find_fault
 from s2s_ft.cli import EnvironmentFault
 from s2s_ft.train.checkpoint import (
     BEST,
@@ -23,7 +24,7 @@ from s2s_ft.train.checkpoint import (
     remove_checkpoints,
     save_optimizer,
 )
-from s2s_ft.train.folders import FORMAT, RECORD, commit, find_fault
+from s2s_ft.train.folders import commit
 
 
 def write_some(folder: Path) -> None:

@@ -14,13 +14,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from s2s_ft.train.folders import (
-    RECORD,
-    commit,
-    find_fault,
-    put_right,
-    read_record,
-)
+from s2s_ft.checkpoint_record import RECORD, find_fault, read_record
+from s2s_ft.train.folders import commit, put_right
 from tests.unit.train.folders.small import FILES, NAMES, record, writing
 
 

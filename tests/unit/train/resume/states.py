@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
+from s2s_ft.checkpoint_record import RECORD
 from s2s_ft.train.checkpoint import OPTIMIZER
-from s2s_ft.train.folders import RECORD
 from s2s_ft.train.preparation import Preparation
 from s2s_ft.train.resume import save_checkpoint
 from s2s_ft.train.step import take_updates

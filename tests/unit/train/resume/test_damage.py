@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from s2s_ft.checkpoint_record import find_fault
 from s2s_ft.options import TrainOptions, build
-from s2s_ft.train import folders
 from s2s_ft.train.checkpoint import OPTIMIZER
 from s2s_ft.train.run import train
 from tests.unit.train.resume.states import FILES
@@ -75,4 +75,4 @@ def test_a_torn_checkpoint_is_passed_over_and_costs_no_bit(
         assert first == second
     steps = [json.loads(line)["step"] for line in (output_dir / "metrics.jsonl").open()]
     assert steps == [1, 2, 3, 4, 5, 6]
-    assert folders.find_fault(output_dir / "ckpt-4") is None  # taken again, and replaced
+    assert find_fault(output_dir / "ckpt-4") is None  # taken again, and replaced

@@ -11,10 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from s2s_ft.checkpoint_record import FORMAT, find_fault, read_record
 from s2s_ft.train import resume
 from s2s_ft.train.checkpoint import BEST, OPTIMIZER
 from s2s_ft.train.distributed import World
-from s2s_ft.train.folders import FORMAT, find_fault, read_record
 from s2s_ft.train.identity import FLAGS
 from s2s_ft.train.resume import Resumed, restore_checkpoint, save_best
 from s2s_ft.train.window import Window
