@@ -2,11 +2,13 @@
 
 Notable: a mean makes sense between checkpoints of one architecture and one tokenizer only, so
 configs, tokenizers and the names and shapes of all weights are compared before anything is written.
+Checkpoints of a run are checked by their own checksums, as training does before it trusts them.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -18,8 +20,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from s2s_ft.average.options import AverageOptions
+from s2s_ft.checkpoint_record import RECORD, find_fault
 from s2s_ft.model.files import read_weights
 from s2s_ft.text import TextCodec
+
+logger = logging.getLogger(__name__)
 
 CONFIG = "config.json"
 _CHECKPOINT = re.compile(r"ckpt-(\d+)")
@@ -76,6 +81,12 @@ def checkpoints_of(options: AverageOptions) -> list[Path]:
         folders = _newest(folders[0], options.last)
     for folder in folders:
         _check(folder)
+        fault = None if options.last is not None else _damage(folder)  # of those it was looked for
+        if fault is not None:
+            raise ValueError(
+                f"--model_path {folder} is damaged: {fault}; leave it out, or remove {RECORD} from "
+                "it if somebody meant to change it"
+            )
     return folders
 
 
@@ -111,7 +122,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def _newest(run: Path, count: int) -> list[Path]:
-    """The newest checkpoints of a run, oldest first."""
+    """The newest whole checkpoints of a run, oldest first."""
     if not run.is_dir():
         raise ValueError(f"--model_path {run}: there is no such folder")
     steps = [
@@ -119,12 +130,24 @@ def _newest(run: Path, count: int) -> list[Path]:
         for path in run.iterdir()
         if (match := _CHECKPOINT.fullmatch(path.name)) and path.is_dir()
     ]
-    if len(steps) < count:
+    found: list[Path] = []
+    for _, path in sorted(steps, reverse=True):
+        fault = _damage(path) if len(found) < count else None
+        if fault is not None:
+            logger.warning("passing over the damaged checkpoint %s: %s", path, fault)
+        elif len(found) < count:
+            found.append(path)
+    if len(found) < count:
         raise ValueError(
-            f"--last {count}: {run} holds {len(steps)} checkpoints (ckpt-<step>); name the "
+            f"--last {count}: {run} holds {len(found)} checkpoints (ckpt-<step>); name the "
             "--output_dir of a run, or lower --last"
         )
-    return [path for _, path in sorted(steps)[-count:]]
+    return found[::-1]
+
+
+def _damage(folder: Path) -> str | None:
+    """What is wrong with a checkpoint of a run by its own record; None where there is no record."""
+    return find_fault(folder) if (folder / RECORD).exists() else None
 
 
 def _check(folder: Path) -> None:

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from s2s_ft.average.__main__ import main
+from s2s_ft.checkpoint_record import FORMAT, RECORD, write_record
 from s2s_ft.model.pretrained import load_finetuned
 from s2s_ft.text import TextCodec
 
@@ -30,12 +31,26 @@ def checkpoint(tiny_checkpoint: Callable[[str], Path], tmp_path: Path) -> Callab
             for name, x in load_file(folder / "model.safetensors").items()
         }
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-        for extra in ("optimizer.safetensors", "training_state.json", "README.md"):
+        for extra in ("optimizer.safetensors", "README.md"):
             (folder / extra).write_text("{}", encoding="utf-8")
         (folder / "generation_config.json").write_text('{"eos_token_id": 3}', encoding="utf-8")
         return folder
 
     return make
+
+
+def sealed(folder: Path) -> Path:
+    """The same checkpoint with a record of its files, as training writes it."""
+    (folder / RECORD).unlink(missing_ok=True)
+    write_record(folder, {"format": FORMAT, "step": 1})
+    return folder
+
+
+def damage(folder: Path) -> None:
+    """Turn one bit of the weights."""
+    content = bytearray((folder / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(content)
 
 
 def weights_of(folder: Path) -> Tensors:
@@ -59,6 +74,7 @@ def test_the_mean_of_one_is_that_one(
     some = next(name for name in weights if name.endswith("dense.bias"))
     weights[some][0] = -0.0
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    sealed(folder)
     found = weights_of(mean(tmp_path / "o", folder))
     assert found.keys() == weights.keys()
     for name, tensor in weights.items():
@@ -96,8 +112,21 @@ def test_the_newest_of_a_run(checkpoint: Callable[..., Path], tmp_path: Path) ->
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
 
 
+def test_damaged_checkpoints_of_a_run_are_passed_over(
+    checkpoint: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for step in (6, 12, 18):
+        sealed(checkpoint(f"run/ckpt-{step}", step))
+    damage(tmp_path / "run" / "ckpt-18")
+    found = weights_of(mean(tmp_path / "o", tmp_path / "run", last=2))
+    assert "passing over the damaged checkpoint" in caplog.text
+    assert "ckpt-18: model.safetensors has not the recorded checksum" in caplog.text
+    wanted = weights_of(mean(tmp_path / "p", tmp_path / "run/ckpt-6", tmp_path / "run/ckpt-12"))
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
 def test_what_it_gives_is_a_checkpoint(checkpoint: Callable[..., Path], tmp_path: Path) -> None:
-    folder = mean(tmp_path / "o", checkpoint("a", 1), checkpoint("b", 2))
+    folder = mean(tmp_path / "o", sealed(checkpoint("a", 1)), sealed(checkpoint("b", 2)))
     names = {file.name for file in folder.iterdir()}
     assert {"config.json", "model.safetensors", "generation_config.json"} <= names
     assert not names & {"optimizer.safetensors", "training_state.json", "README.md"}
@@ -113,7 +142,7 @@ class TestFaults:
         with pytest.raises(ValueError, match=r".") as caught:
             main(["--model_path", *paths, "--output_dir", str(output), *flags])
         assert "\n" not in str(caught.value)
-        assert not output.with_name(f"{output.name}.tmp").exists()
+        assert not list(output.parent.glob(f".{output.name}.*"))
         return str(caught.value)
 
     def test_folders(self, checkpoint: Callable[..., Path], tmp_path: Path) -> None:
@@ -127,6 +156,14 @@ class TestFaults:
         (run / "ckpt-6" / "adapter_config.json").write_text("{}", encoding="utf-8")
         assert "--peft_save merged" in self.fault(out, run / "ckpt-6")
         assert not out.exists()
+
+    def test_a_damaged_checkpoint(self, checkpoint: Callable[..., Path], tmp_path: Path) -> None:
+        folder = sealed(checkpoint("run/ckpt-6"))
+        damage(folder)
+        assert "ckpt-6 is damaged: model.safe" in self.fault(tmp_path / "o", folder)
+        assert "holds 0 checkpoints" in self.fault(
+            tmp_path / "o", folder.parent, flags=("--last", "1")
+        )
 
     def test_an_output_that_is_there(self, checkpoint: Callable[..., Path], tmp_path: Path) -> None:
         folder = checkpoint("a")
