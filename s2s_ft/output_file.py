@@ -1,9 +1,77 @@
-"""A file of text that is there whole or not at all (standard library only)."""
+"""A file of text that is there whole or not at all, and takes the place of nothing that is read
+(standard library only).
+"""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatch
 from glob import escape
 from pathlib import Path
+
+OF_A_MODEL = (
+    *("*.safetensors", "*.bin", "*.json", "*.model", "*.md", "*.onnx", "*.onnx.data"),
+    *("vocab.*", "merges.txt"),
+)
+"""Files in a checkpoint's folder that belong to it; others may have been written there before."""
+
+
+def checked_output(
+    name: str | Path, reads: Iterable[tuple[str, str | Path | None]], flag: str = "--output_file"
+) -> Path:
+    """The file to write, if it takes the place of nothing that is read.
+
+    Args:
+        name: As it was given.
+        reads: What is read: the flag that named it, and a file, a folder of a checkpoint, or
+            anything else (None, a hub id), which cannot be the same.
+        flag: The flag that named the file to write, for messages.
+
+    Raises:
+        ValueError: It is a folder, a device, or what a flag reads, through links too.
+    """
+    if os.path.isdir(name):
+        raise ValueError(f"{flag} {name}: is a folder; give the name of a file")
+    if os.path.exists(name) and not os.path.isfile(name):
+        raise ValueError(f"{flag} {name}: is a device or a pipe; give the name of a file")
+    for reader, read in reads:
+        if read is not None and _is_same(name, read):
+            raise ValueError(f"{flag} {name}: is what {reader} reads; give another name")
+        if read is not None and _belongs_to(name, read):
+            raise ValueError(
+                f"{flag} {name}: belongs to the checkpoint that {reader} names; give another name"
+            )
+    return Path(name)
+
+
+def write_output(path: Path, parts: Iterable[str], flag: str = "--output_file") -> None:
+    """Write the file that a flag names, in one step; its folder is made if it is not there.
+
+    Args:
+        path: The file.
+        parts: Its text (see `write_whole`).
+        flag: The flag that named it, for messages.
+
+    Raises:
+        OSError: It cannot be written; names the flag.
+    """
+    with writing(path, flag):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, parts)
+
+
+@contextmanager
+def writing(path: str | Path, flag: str = "--output_file") -> Iterator[None]:
+    """Name the flag where the system does not let us write what it names.
+
+    Raises:
+        OSError: Whatever was raised, in one line.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise OSError(f"{flag} {path} cannot be written: {reason}; name another place") from error
 
 
 def write_whole(path: Path, parts: Iterable[str]) -> None:
@@ -42,3 +110,18 @@ def clear_partials(path: Path) -> None:
     """
     for partial in path.parent.glob(f".{escape(path.name)}.*.partial"):
         partial.unlink(missing_ok=True)
+
+
+def _is_same(one: str | Path, other: str | Path) -> bool:
+    """Whether two names mean one file, or will once it is there."""
+    return os.path.realpath(one) == os.path.realpath(other) or (
+        os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)
+    )
+
+
+def _belongs_to(path: str | Path, folder: str | Path) -> bool:
+    """Whether a file is one of a checkpoint's own."""
+    real = Path(os.path.realpath(path))
+    if not (real.exists() and os.path.isdir(folder) and os.path.samefile(real.parent, folder)):
+        return False
+    return any(fnmatch(real.name, pattern) for pattern in OF_A_MODEL)

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 from s2s_ft.cli import parse, run
 from s2s_ft.options import flag
 from s2s_ft.options.checks import at_least, finite, not_empty
+from s2s_ft.output_file import checked_output, write_output
 
 if TYPE_CHECKING:
     from s2s_ft.decode.lines.traces import TraceHeader
@@ -183,7 +184,9 @@ def rescore(options: RescoreOptions) -> int:
     """Rescore every trace that `--input` names and write one line of text an example.
 
     Raises:
-        ValueError: no trace is found, one is damaged, or its tokenizer does not fit.
+        ValueError: no trace is found, one is damaged or would be written over, or its tokenizer
+            does not fit.
+        OSError: the output cannot be written.
     """
     _warn_of_idle_options(options)
     outputs = _traced_outputs(options.input)
@@ -192,16 +195,15 @@ def rescore(options: RescoreOptions) -> int:
             f"--output_file: one file cannot hold the {len(outputs)} outputs that --input names"
         )
     for output, trace_path in outputs:
-        _rescore_file(
-            trace_path, Path(options.output_file or output + "." + _short_name(options)), options
-        )
+        reads = (("--input", trace_path), ("--input", output))
+        name = options.output_file or f"{output}.{_short_name(options)}"
+        _rescore_file(trace_path, checked_output(name, reads), options)
     return 0
 
 
 def _rescore_file(trace_path: Path, output_path: Path, options: RescoreOptions) -> None:
     from s2s_ft.decode.lines.outputs import one_line
     from s2s_ft.decode.lines.traces import read_header, read_traces
-    from s2s_ft.output_file import write_whole
     from s2s_ft.text import collapse_repeated_punctuation
 
     header = read_header(trace_path)
@@ -221,7 +223,7 @@ def _rescore_file(trace_path: Path, output_path: Path, options: RescoreOptions) 
         short += is_short and bool(trace.ids)
         words = collapse_repeated_punctuation(codec.words(ids))
         lines.append(one_line(codec.join(words)))
-    write_whole(output_path, (line + "\n" for line in lines))
+    write_output(output_path, (line + "\n" for line in lines))
     if short:
         logger.warning(
             "%d examples have no hypothesis of --min_len %d tokens", short, options.min_len or 0

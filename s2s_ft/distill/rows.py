@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from s2s_ft.cli import parse, run
 from s2s_ft.options import flag
 from s2s_ft.options.checks import at_least, at_most, finite, not_empty
-from s2s_ft.output_file import write_whole
+from s2s_ft.output_file import checked_output, write_output
 
 if TYPE_CHECKING:
     from s2s_ft.data.examples import Example
@@ -120,12 +120,16 @@ def write_rows(options: RowsOptions) -> int:
         Exit code 0.
 
     Raises:
-        ValueError: A file is not as described, the two do not fit, or nothing is left.
+        ValueError: A file is not as described, the two do not fit, nothing is left, or it would be
+            written in the place of one of them.
+        OSError: The rows cannot be written.
     """
     from s2s_ft.data.examples import read_examples, require_file
 
     require_file(options.train_file, "--train_file")
     require_file(options.outputs, "--outputs")
+    reads = (("--train_file", options.train_file), ("--outputs", options.outputs))
+    output = checked_output(options.output_file, reads)
     examples = list(
         read_examples(
             options.train_file,
@@ -149,10 +153,8 @@ def write_rows(options: RowsOptions) -> int:
         json.dumps({options.source_key: source, options.target_key: target}, ensure_ascii=False)
         for source, target in rows
     )
-    write_whole(Path(options.output_file), (f"{line}\n" for line in lines))
-    logger.info(
-        "%s: %d rows, %d of them the teacher's", options.output_file, len(rows), len(taught)
-    )
+    write_output(output, (f"{line}\n" for line in lines))
+    logger.info("%s: %d rows, %d of them the teacher's", output, len(rows), len(taught))
     if counts:
         logger.info("left out: %s", _listed(counts))
     return 0

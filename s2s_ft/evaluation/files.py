@@ -10,12 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from s2s_ft.cli import EnvironmentFault
 from s2s_ft.evaluation.inputs import PREDICTION_KEYS, has_key, read_predictions, read_texts
-from s2s_ft.evaluation.languages import file_of
+from s2s_ft.evaluation.languages import file_of, names
 from s2s_ft.evaluation.options import EvaluationOptions
 from s2s_ft.evaluation.testset import TestSet
-from s2s_ft.output_file import write_whole
+from s2s_ft.output_file import checked_output, write_output
 
 
 def for_language(options: EvaluationOptions, language: str) -> EvaluationOptions:
@@ -74,25 +73,36 @@ def read_sources(options: EvaluationOptions, num_references: int) -> list[str] |
     return _sources(options, comparison.source_key, num_references, needed_by=needed_by)
 
 
-def write_scores(content: Mapping[str, Any], options: EvaluationOptions) -> Path:
-    """Write the scores in one step, to `--output_file` or beside the predictions.
-
-    Returns:
-        Where they are.
+def scores_file(options: EvaluationOptions) -> Path:
+    """Where the scores go: `--output_file`, or beside the predictions.
 
     Raises:
-        EnvironmentFault: The file cannot be written.
+        ValueError: That is a folder, or a file that is read.
     """
-    pred = options.files.pred.replace("{lang}", "all")
-    path = Path(options.files.output_file or f"{pred}.scores.json")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, [json.dumps(content, ensure_ascii=False, indent=2), "\n"])
-    except OSError as error:
-        raise EnvironmentFault(
-            f"the scores cannot be written to {path} ({error.strerror}): give --output_file"
-        ) from error
-    return path
+    files, languages = options.files, options.protocol.languages
+    own = [for_language(options, each) for each in names(languages)] if languages else [options]
+    reads = [
+        (flag, file)
+        for each in own
+        for flag, file in (
+            ("--pred", each.files.pred),
+            ("--gold", each.files.gold),
+            ("--compare", each.comparison.compare),
+            ("--source_file", each.comparison.source_file),
+            ("--dev_file", each.comparison.dev_file),
+        )
+    ]
+    default = f"{files.pred.replace('{lang}', 'all')}.scores.json"
+    return checked_output(files.output_file or default, reads)
+
+
+def write_scores(content: Mapping[str, Any], path: Path) -> None:
+    """Write the scores in one step.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    write_output(path, [json.dumps(content, ensure_ascii=False, indent=2), "\n"])
 
 
 def _sources(

@@ -15,6 +15,7 @@ from s2s_ft.evaluation.files import (
     read_other,
     read_sources,
     read_test_set,
+    scores_file,
     write_scores,
 )
 from s2s_ft.evaluation.inputs import read_texts
@@ -43,12 +44,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Raises:
         ValueError: An option or a file is at fault.
-        EnvironmentFault: A tokenizer was asked for whose package is missing, or the scores cannot
-            be written.
+        EnvironmentFault: A tokenizer was asked for whose package is missing.
+        OSError: The scores cannot be written.
     """
     options = parse(EvaluationOptions, argv, "python -m s2s_ft.evaluation", DESCRIPTION)
+    output = scores_file(options)
     content = _languages(options) if options.protocol.languages else _one_test_set(options)
-    logger.info("scores and their signatures are in %s", write_scores(content, options))
+    write_scores(content, output)
+    logger.info("scores and their signatures are in %s", output)
     return 0
 
 

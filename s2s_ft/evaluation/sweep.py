@@ -17,18 +17,18 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from s2s_ft.cli import EnvironmentFault, parse, run
+from s2s_ft.cli import parse, run
 from s2s_ft.evaluation.bootstrap import percentile_interval
 from s2s_ft.evaluation.inputs import read_texts
 from s2s_ft.evaluation.significance import p_value
 from s2s_ft.evaluation.sweep_options import Setting, SweepOptions, settings_of
 from s2s_ft.evaluation.testset import TestSet
-from s2s_ft.output_file import write_whole
+from s2s_ft.output_file import checked_output, write_output
 
 if TYPE_CHECKING:
     from s2s_ft.decode.lines.traces import TraceHeader
@@ -69,8 +69,9 @@ def sweep(options: SweepOptions) -> int:
     """Sweep as the options say, print the table and write the JSON file.
 
     Raises:
-        ValueError: The traces or the references are at fault, or do not fit each other.
-        EnvironmentFault: The JSON file cannot be written.
+        ValueError: The traces or the references are at fault, do not fit each other, or would be
+            written over.
+        OSError: The JSON file cannot be written.
     """
     from s2s_ft.decode.lines.traces import TRACE_SUFFIX, read_header, read_traces
 
@@ -79,6 +80,8 @@ def sweep(options: SweepOptions) -> int:
     path = Path(name + TRACE_SUFFIX)
     if not path.is_file():
         raise ValueError(f"--input: no trace file {path}; decode with --need_score_traces first")
+    reads = (("--input", path), ("--input", name), ("--gold", files.gold))
+    output = checked_output(files.output_file or f"{name}.sweep.json", reads)
     header = read_header(path)
     references = read_texts(files.gold, (files.target_key,), flag="--gold")
     if header.num_examples != len(references):
@@ -93,7 +96,7 @@ def sweep(options: SweepOptions) -> int:
         chosen.add(trace)
     rows, samples = chosen.score(references, options)
     best = best_row(rows)
-    _report(rows, best, samples, own, options, name)
+    _report(rows, best, samples, own, options, output)
     return 0
 
 
@@ -204,7 +207,7 @@ def _report(
     samples: dict[Setting, NDArray[np.float64]],
     own: Setting,
     options: SweepOptions,
-    name: str,
+    output: Path,
 ) -> None:
     """Print the table and the flags, and write the JSON file."""
     run_row = next(row for row in rows if row.setting == own)
@@ -231,7 +234,8 @@ def _report(
         "gain": gain,
         "settings": [asdict(row) for row in rows],
     }
-    _write_json(content, Path(options.traces.output_file or f"{name}.sweep.json"))
+    write_output(output, [json.dumps(content, ensure_ascii=False, indent=2), "\n"])
+    logger.info("the table is in %s", output)
 
 
 def gain_over(
@@ -242,17 +246,6 @@ def gain_over(
     observed = best.objective - run_row.objective
     low, high = percentile_interval(gains)
     return {"value": observed, "low": low, "high": high, "p_value": p_value(gains, observed)}
-
-
-def _write_json(content: dict[str, Any], path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, [json.dumps(content, ensure_ascii=False, indent=2), "\n"])
-    except OSError as error:
-        raise EnvironmentFault(
-            f"the table cannot be written to {path} ({error.strerror}): give --output_file"
-        ) from error
-    logger.info("the table is in %s", path)
 
 
 def _codec(header: TraceHeader, options: SweepOptions) -> TextCodec:

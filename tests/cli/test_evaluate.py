@@ -72,7 +72,7 @@ def test_an_unwritable_place_for_the_scores_is_code_1(tmp_path: Path, gold: Path
     output = str(pred / "scores.json")  # below a file, where even root cannot write
     done = evaluate("--pred", str(pred), "--gold", str(gold), "--output_file", output)
     assert done.returncode == 1
-    assert f"cannot be written to {output}" in done.stderr
+    assert f"--output_file {output} cannot be written" in done.stderr
 
 
 def test_help_loads_no_scoring_library() -> None:

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from s2s_ft.options import flag
 from s2s_ft.options.checks import at_least, more_than, not_empty
+from s2s_ft.output_file import checked_output
 
 PROGRAM = "python -m s2s_ft.data.mixture"
 DESCRIPTION = (
@@ -63,9 +63,7 @@ class MixtureOptions:
             languages.append(language)
         if self.output_file.endswith(".gz"):
             raise ValueError(f"--output_file {self.output_file}: is written plain; leave out .gz")
-        for file in self.files.values():
-            if Path(file).resolve() == Path(self.output_file).resolve():
-                raise ValueError(f"--output_file {file}: is one of --train_files; name another")
+        checked_output(self.output_file, [("--train_files", each) for each in self.files.values()])
 
     @property
     def files(self) -> Mapping[str, str]:

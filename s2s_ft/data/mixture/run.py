@@ -30,7 +30,7 @@ from s2s_ft.data.examples import (
 )
 from s2s_ft.data.mixture.options import MixtureOptions
 from s2s_ft.data.mixture.shares import allot, draw
-from s2s_ft.output_file import write_whole
+from s2s_ft.output_file import write_output, writing
 
 logger = logging.getLogger(__name__)
 
@@ -72,16 +72,16 @@ def mix(options: MixtureOptions) -> int:
     output = Path(options.output_file)
     for file in options.files.values():
         require_file(file, "--train_files")
-    if output.is_dir():
-        raise ValueError(f"--output_file {output}: is a folder; name a file")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryFile(dir=output.parent) as stream:
+    with writing(output):
+        output.parent.mkdir(parents=True, exist_ok=True)
+        nameless = TemporaryFile(dir=output.parent)  # noqa: SIM115 (closed by the next statement)
+    with nameless as stream:
         rows = Spill(stream)
         counts = [_read(options, language, rows) for language in options.files]
         num_rows = sum(counts) if options.num_rows is None else options.num_rows
         drawn = allot(counts, options.temperature, num_rows)
         _tell(options, counts, drawn)
-        write_whole(output, rows.lines(draw(counts, drawn, options.seed)))
+        write_output(output, rows.lines(draw(counts, drawn, options.seed)))
     logger.info("%s rows are in %s", f"{num_rows:,}", output)
     return 0
 

@@ -193,3 +193,12 @@ def test_examples_that_cannot_be_that_long_are_counted(output, caplog):
 def test_bad_values_name_their_flag(values):
     with pytest.raises(ValueError, match=f"--{next(iter(values))}"):
         RescoreOptions(input="x", **values)
+
+
+@pytest.mark.parametrize("ending", ["", ".trace.jsonl"])
+def test_what_is_read_is_not_written_over(output, ending):
+    traces = output.with_name("run.dev.trace.jsonl")
+    before = traces.read_bytes()
+    with pytest.raises(ValueError, match=r"--output_file .*: is what --input reads"):
+        rescore(RescoreOptions(input=str(output), output_file=f"{output}{ending}"))
+    assert traces.read_bytes() == before

@@ -205,3 +205,17 @@ def test_values_out_of_range_are_refused(flags: dict[str, Any]) -> None:
     usual = {"train_file": "a", "outputs": "b", "output_file": "c"}
     with pytest.raises(ValueError, match=f"--{next(iter(flags))}"):
         RowsOptions(**{**usual, **flags})
+
+
+@pytest.mark.parametrize("name", ["train.jsonl", "outputs.jsonl", "."])
+def test_what_is_read_is_not_written_over(write: Write, tmp_path: Path, name: str) -> None:
+    write()
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    options = RowsOptions(
+        train_file=str(tmp_path / "train.jsonl"),
+        outputs=str(tmp_path / "outputs.jsonl"),
+        output_file=str(tmp_path / name),
+    )
+    with pytest.raises(ValueError, match=r"--output_file .*: is (what --|a folder)"):
+        write_rows(options)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before

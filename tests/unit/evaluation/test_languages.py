@@ -50,13 +50,15 @@ def test_the_average_is_that_of_the_languages(command: list[str], tmp_path: Path
         (["--languages", "en,en"], "--languages en,en: name every language once"),
         (["--languages", "en,fr"], "there is no such file"),
         (["--languages", "en", "--gold", "gold"], r"--gold gold: write \{lang\}"),
+        (["--languages", "en,de", "--output_file", "{gold}"], "is what --gold reads"),
         (["--languages", "en", "--examples", "1"], "one language at a time"),
         (["--languages", "en", "--protocol", "qg"], "xglue_qg is for several"),
     ],
 )
 def test_faults_are_named(command: list[str], arguments: list[str], message: str) -> None:
+    gold = command[command.index("--gold") + 1].replace("{lang}", "de")
     with pytest.raises(ValueError, match=message):
-        main([*command, *arguments])
+        main([*command, *(each.format(gold=gold) for each in arguments)])
 
 
 def test_names_are_cut_at_commas() -> None:

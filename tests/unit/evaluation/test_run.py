@@ -102,14 +102,20 @@ def test_sources_may_stand_in_a_file_of_their_own(
         (["--num_bootstrap", "0"], "--num_bootstrap is 0"),
         (["--target_key", "nope"], r"--gold .*line 1: no key `nope`; it has src, tgt"),
         (["--baselines", "--dev_file", "{pred}.4"], r"--dev_file .*there is no such file"),
+        (["--output_file", "{pred}"], "--output_file .*: is what --pred reads"),
+        (["--output_file", "{gold}"], "--output_file .*: is what --gold reads"),
+        (["--compare", "{pred}.3", "--output_file", "{pred}.3"], "is what --compare reads"),
+        (["--source_file", "{pred}.3", "--output_file", "{pred}.3"], "is what --source_file reads"),
     ],
 )
 def test_faults_are_named(files: tuple[str, str], arguments: list[str], message: str) -> None:
     pred, gold = files
     Path(f"{pred}.3").write_text("a\nb\nc\n")
+    before = Path(pred).read_text(), Path(gold).read_text(), Path(f"{pred}.3").read_text()
     filled = [argument.format(pred=pred, gold=gold) for argument in arguments]
     with pytest.raises(ValueError, match=message):
         main(["--pred", pred, "--gold", gold, *filled])
+    assert before == (Path(pred).read_text(), Path(gold).read_text(), Path(f"{pred}.3").read_text())
 
 
 def test_a_model_without_capitals_is_pointed_to_lowercase(

@@ -124,3 +124,12 @@ def test_settings_span_a_grid_those_that_change_least_first() -> None:
         Setting(reward=0.5),
         Setting(reward=0.5, min_len=4),
     ]
+
+
+@pytest.mark.parametrize(("ending", "flag"), [(".gold", "--gold"), (".trace.jsonl", "--input")])
+def test_what_is_read_is_not_written_over(output: str, ending: str, flag: str) -> None:
+    traces = Path(f"{output}.trace.jsonl").read_bytes()
+    with pytest.raises(ValueError, match=f"--output_file .*: is what {flag} reads"):
+        swept(output, "short", "--output_file", f"{output}{ending}")
+    assert Path(f"{output}.gold").read_text() == f"{TEXTS['short']}\n" * 3
+    assert Path(f"{output}.trace.jsonl").read_bytes() == traces

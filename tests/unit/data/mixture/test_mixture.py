@@ -132,7 +132,7 @@ def test_bad_rows_name_file_and_line(
         (["--train_files", "en.jsonl"], "write LANGUAGE=FILE"),
         (["--train_files", "=en.jsonl"], "write LANGUAGE=FILE"),
         (["--train_files", "en=a", "en=b"], "en has a file already"),
-        (["--train_files", "en=./out"], "--output_file ./out: is one of --train_files"),
+        (["--train_files", "en=./out"], "--output_file out: is what --train_files reads"),
         (["--temperature", "0"], "--temperature is 0.0"),
         (["--temperature", "nan"], "--temperature is nan"),
         (["--num_rows", "0"], "--num_rows is 0"),
