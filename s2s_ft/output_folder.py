@@ -1,11 +1,12 @@
 """A new folder that is there whole or not at all (standard library only).
 
-Notable: everything is written into `<folder>.tmp` beside its place, synced, and renamed at the end;
-what goes wrong before that leaves nothing behind.
+Notable: everything is written into a hidden folder of a name of its own beside the place, synced,
+and renamed at the end; what goes wrong before that leaves nothing behind.
 """
 
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,36 +23,49 @@ def make_writable(folder: str | Path) -> None:
     with TemporaryFile(dir=folder):
         pass
 
+from s2s_ft.output_file import writing
+
 
 @contextmanager
 def written_whole(folder: str | Path, flag: str = "--output_dir") -> Iterator[Path]:
     """Give a folder to write into, and put it in its place once that went well.
 
     Args:
-        folder: Where it shall be; nothing may be there but an empty folder.
+        folder: Where it shall be, or a link to there; nothing may be there but an empty folder.
         flag: The flag that named it, for messages.
 
     Yields:
         The folder to write into.
 
     Raises:
-        ValueError: Something has that name already.
-        OSError: It cannot be written.
+        ValueError: Something has that name already, or an empty folder that nothing can replace.
+        OSError: It cannot be written; names the flag.
     """
-    final = Path(folder)
-    if final.exists() and (not final.is_dir() or any(final.iterdir())):
-        raise ValueError(f"{flag} {folder}: is there already; name a folder that is not")
-    final.parent.mkdir(parents=True, exist_ok=True)
-    temporary = final.with_name(f"{final.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
+    final = _checked(folder, flag)
+    temporary = final.with_name(f".{final.name}.{uuid.uuid4().hex}")
+    with writing(folder, flag):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
     try:
         yield temporary
-        _sync_all(temporary)
-        temporary.replace(final)  # an empty folder makes way
-        _sync(final.parent)
+        with writing(folder, flag):
+            _sync_all(temporary)
+            temporary.replace(final)  # an empty folder makes way
+            _sync(final.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _checked(folder: str | Path, flag: str) -> Path:
+    """The place itself, links followed, once it is sure that a rename can fill it."""
+    final = Path(os.path.realpath(folder))
+    if os.path.lexists(final) and (not final.is_dir() or any(final.iterdir())):
+        raise ValueError(f"{flag} {folder}: is there already; name a folder that is not")
+    if final.is_dir() and (final.samefile(os.curdir) or final.is_mount()):
+        # The rename would leave the shell in a folder that is gone, or fail after all the work.
+        what = "a mount point" if final.is_mount() else "the folder that you are in"
+        raise ValueError(f"{flag} {folder}: is {what}; name a folder in it")
+    return final
 
 
 def _sync_all(folder: Path) -> None:

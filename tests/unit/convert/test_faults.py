@@ -85,7 +85,7 @@ def test_one_line_and_an_exit_code(
         assert errors == [line]
         assert "Traceback" not in captured
         assert not (tmp_path / "out").exists()
-        assert not (tmp_path / "out.tmp").exists()
+        assert not list(tmp_path.glob(".out.*"))
     assert not (folder / MARKER).exists()
     record_property("fault", fault.name)
     record_property("message", shown(line, folder))
