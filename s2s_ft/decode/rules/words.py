@@ -7,11 +7,15 @@ after a space, which is how it stands in most places of a text.
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from s2s_ft.text import TextCodec
+
+logger = logging.getLogger(__name__)
 
 Sequences = tuple[tuple[int, ...], ...]
 
@@ -38,10 +42,21 @@ def read_words(value: str | None, flag: str) -> list[str]:
         if not words:
             raise ValueError(f"--{flag}: {path} holds no words; give one a line")
         return words
+    if _names_a_file(value):
+        logger.warning(
+            "--%s %s: there is no such file, so it is taken for a word; check the path", flag, value
+        )
     words = [word.strip() for word in value.split("|")]
     if not all(words):
         raise ValueError(f"--{flag} {value!r} has an empty word: take out the | too many")
     return words
+
+
+def _names_a_file(value: str) -> bool:
+    """Whether a text is rather the name of a file than words: a path, or one with an ending."""
+    return (
+        "|" not in value and re.fullmatch(r"(~|\.{0,2})/\S+|\S+\.[a-zA-Z]{2,5}", value) is not None
+    )
 
 
 def forbidden_sequences(words: Sequence[str], codec: TextCodec) -> Sequences:

@@ -98,3 +98,15 @@ def test_what_the_tokenizer_cannot_write_is_refused(word_piece: TextCodec) -> No
         forbidden_sequences(["tool", "?!"], word_piece)
     with pytest.raises(ValueError, match=r"--force_words: '\[SEP\]' is a special token"):
         wanted_phrases(["[SEP]"], word_piece)
+
+
+@pytest.mark.parametrize("value", ["nope.txt", "/no/such", "./nope", "~/nope", "a/b.list"])
+def test_the_name_of_no_file_is_warned_of(value: str, caplog: pytest.LogCaptureFixture) -> None:
+    assert read_words(value, "bad_words") == [value]
+    assert f"--bad_words {value}: there is no such file" in caplog.text
+
+
+@pytest.mark.parametrize("value", ["word", "and/or", "U.S.", "v1.2", "two words.", "a.txt|b", "/"])
+def test_words_are_not_warned_of(value: str, caplog: pytest.LogCaptureFixture) -> None:
+    read_words(value, "bad_words")
+    assert not caplog.text
