@@ -7,9 +7,12 @@ A fine-tuned checkpoint knows its family, tokenizer, casing and method, so `--mo
 from dataclasses import dataclass, field
 from typing import Literal
 
-from s2s_ft.options.checks import at_least, at_most_one_of, not_empty
+from s2s_ft.options.checks import at_least, at_most, at_most_one_of, not_empty
 from s2s_ft.options.flags import flag
 from s2s_ft.options.search import SearchOptions
+
+MOST_WORKERS = 1024
+"""More processes than a machine has cores for; a larger number is a slip of the hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +77,8 @@ class DecodeDataOptions:
     output_file: str | None = field(
         default=None,
         metadata=flag(
-            "File to write; <model_path>.<split> unless given. -, which is the default with "
+            "File to write; <model_path>.<split> unless given, where the split is that of --split "
+            "or the input's name without its ending. -, which is the default with "
             "--input_file -: standard output, each line as soon as it is known.",
             metavar="FILE",
         ),
@@ -158,8 +162,8 @@ class DecodeRuntimeOptions:
     workers: int = field(
         default=1,
         metadata=flag(
-            "Processes that share the rows, with one thread each; on GPUs they take them in turn. "
-            "(For ranks on several machines: torchrun.)"
+            "Most processes that share the rows, with one thread each; on GPUs they take them in "
+            "turn. (For ranks on several machines: torchrun.)"
         ),
     )
     resume: bool = field(
@@ -190,6 +194,7 @@ class DecodeRuntimeOptions:
             max_tokens_per_batch=self.max_tokens_per_batch,
             workers=self.workers,
         )
+        at_most(MOST_WORKERS, workers=self.workers)
         at_most_one_of(fp16=self.fp16, bf16=self.bf16, int8=self.int8)
         at_most_one_of(int8=self.int8, torch_compile=self.torch_compile)
 

@@ -91,6 +91,25 @@ def test_workers_give_the_same_bytes(checkpoint, rows, whole, tmp_path, count):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "out.trace.jsonl"]
 
 
+def test_no_more_workers_start_than_there_are_shares(
+    checkpoint, rows, tmp_path, monkeypatch, capsys
+):
+    counts = []
+
+    class Counted(files_way.Workers):
+        def __init__(self, count, *others):
+            counts.append(count)
+            super().__init__(count, *others)
+
+    monkeypatch.setattr(files_way, "Workers", Counted)
+    few = tmp_path / "few.jsonl"
+    few.write_text("".join(rows.read_text(encoding="utf-8").splitlines(keepends=True)[:4]))
+    flags = ["--input_file", few, "--output_file", tmp_path / "out", "--workers", 8]
+    assert decode_main(command(checkpoint, *flags)) == 0
+    assert counts == [1]
+    assert "--workers 8: 1 of them have work to do" in capsys.readouterr().err
+
+
 def test_ranks_of_torchrun_give_the_same_bytes(checkpoint, rows, whole, tmp_path):
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     flags = ["--input_file", rows, "--output_file", tmp_path / "out", *FLAGS]

@@ -137,6 +137,12 @@ def name_of(input_file: str) -> str:
     return {STANDARD: "standard input", "": "what was typed"}.get(input_file, input_file)
 
 
+def stem_of(input_file: str) -> str:
+    """The name of an input without its folder and the endings that tell its format."""
+    name = Path(input_file).name.removesuffix(".gz")
+    return Path(name).stem if Path(name).suffix.lower() in _FORMAT_OF_ENDING else name
+
+
 def _rows(reader: RowReader, options: DecodeDataOptions) -> Iterator[Row]:
     if options.input_file == STANDARD:
         yield from _rows_of(reader, sys.stdin.buffer)

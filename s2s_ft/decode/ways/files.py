@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -24,7 +25,7 @@ from tqdm import tqdm
 from s2s_ft.decode.decoder import Decoder
 from s2s_ft.decode.identity import identity_of, input_of
 from s2s_ft.decode.lines.outputs import Line
-from s2s_ft.decode.lines.rows import STANDARD, read_rows
+from s2s_ft.decode.lines.rows import STANDARD, read_rows, stem_of
 from s2s_ft.decode.lines.sources import Share, Sources
 from s2s_ft.decode.lines.traces import TRACE_SUFFIX, TraceHeader, header_line
 from s2s_ft.decode.loading import load
@@ -34,11 +35,11 @@ from s2s_ft.decode.ways.report import Report
 from s2s_ft.decode.ways.workers import Workers
 from s2s_ft.model.memory import give_back_freed_memory
 from s2s_ft.options import DecodeOptions
-from s2s_ft.output_file import write_whole
+from s2s_ft.output_file import checked_output, write_whole, writing
 
 logger = logging.getLogger(__name__)
 
-Results = Iterator[tuple[Share, list[Line]]]
+Results = Generator[tuple[Share, list[Line]], None, None]
 if TYPE_CHECKING:
     Bar = tqdm[NoReturn]
 
@@ -81,13 +82,12 @@ def decode_file(name: str, options: DecodeOptions, device: torch.device, ranks: 
     output, resume = output_file(name, options), options.runtime.resume
     _check_ranks(options, ranks)
     if options.runtime.workers > 1:
-        with Workers(options.runtime.workers, name, options) as workers:
-            # Loaded here only for what it knows; the workers have models of their own.
-            here = load(name, options, torch.device("cpu"))
-            job = _job(output, Decoder.of(here, options, device), device)
-            del here
-            give_back_freed_memory()
-            _do(job, lambda shares, bar: workers.results(shares), resume=resume)
+        # Loaded here only for what it knows; the workers have models of their own.
+        here = load(name, options, torch.device("cpu"))
+        job = _job(output, Decoder.of(here, options, device), device)
+        del here
+        give_back_freed_memory()
+        _do(job, lambda shares, bar: _by_workers(name, options, shares), resume=resume)
     else:
         decoder = Decoder.of(load(name, options, device), options)
         job = _job(output, decoder, device)
@@ -101,22 +101,26 @@ def decode_file(name: str, options: DecodeOptions, device: torch.device, ranks: 
 def output_file(name: str, options: DecodeOptions) -> Path:
     """`--output_file`, or `<model_path>.<split>`.
 
-    Without `--split`, the input file's name up to its first dot stands for it.
+    Without `--split`, the input file's name without its endings stands for it.
 
     Raises:
-        ValueError: that is a folder, or the input.
+        ValueError: that is a folder, or what the run reads.
     """
-    if options.data.output_file:
-        path = Path(options.data.output_file)
-    else:
-        split = options.data.split or Path(options.data.input_file).name.split(".")[0]
-        folder = Path(name)  # of a hub id only the last part becomes part of a file name
-        path = Path(f"{folder if folder.is_dir() else folder.name}.{split}")
-    if path.is_dir():
-        raise ValueError(f"--output_file: {path} is a folder; give the name of a file")
-    if path.resolve() == Path(options.data.input_file).resolve():
-        raise ValueError(f"--output_file: {path} is the input; give another name")
-    return path
+    data, model, search = options.data, options.model, options.search
+    folder = Path(name)  # of a hub id only the last part becomes part of a file name
+    split = data.split or stem_of(data.input_file)
+    output = data.output_file or f"{folder if folder.is_dir() else folder.name}.{split}"
+    reads = (
+        ("--input_file", data.input_file),
+        ("--model_path", name),
+        ("--config_path", model.config_path),
+        ("--tokenizer_name", model.tokenizer_name),
+        ("--bad_words", search.bad_words),
+        ("--force_words", search.force_words),
+    )
+    if data.need_score_traces:
+        checked_output(output + TRACE_SUFFIX, reads)
+    return checked_output(output, reads)
 
 
 def _check_ranks(options: DecodeOptions, ranks: Ranks) -> None:
@@ -154,16 +158,31 @@ def _job(output: Path, decoder: Decoder, device: torch.device) -> Job:
 
 def _do(job: Job, decode: Callable[[Sequence[Share], Bar], Results], *, resume: bool) -> None:
     """Decode what is not done yet, keep it, and write the files at the end."""
-    with Journal(job.output, job.identity, resume=resume) as journal:
+    with writing(job.output):
+        opened = Journal(job.output, job.identity, resume=resume)
+    with opened as journal:
         started, before = time.monotonic(), len(journal)
         shares = [share for share in job.shares if share.number not in journal.shares]
-        with tqdm(total=job.num_rows, initial=before, desc="decoding", unit="row") as bar:
-            for share, lines in decode(shares, bar):
+        with (
+            tqdm(total=job.num_rows, initial=before, desc="decoding", unit="row") as bar,
+            closing(decode(shares, bar)) as results,  # which ends workers, whatever happens here
+        ):
+            for share, lines in results:
                 journal.add(share.number, lines)
                 bar.update(len(journal) - bar.n)
         assert len(journal) == job.num_rows
-        _write(job, journal)
+        with writing(job.output):
+            _write(job, journal)
     job.report.tell(job.num_rows - before, time.monotonic() - started)
+
+
+def _by_workers(name: str, options: DecodeOptions, shares: Sequence[Share]) -> Results:
+    """What as many processes decode as `--workers` says, or as there are shares if that is less."""
+    count = min(options.runtime.workers, len(shares))
+    if count < options.runtime.workers:
+        logger.info("--workers %d: %d of them have work to do", options.runtime.workers, count)
+    with Workers(count, name, options) as workers:
+        yield from workers.results(shares)
 
 
 def _results(decoder: Decoder, shares: Sequence[Share], bar: Bar, ranks: Ranks) -> Results:

@@ -5,6 +5,8 @@ import logging
 
 import pytest
 
+from s2s_ft.options.decode import DecodeRuntimeOptions
+
 
 def test_search_settings_come_from_the_flags(decode, search, codec):
     decode(
@@ -40,10 +42,32 @@ def test_an_unknown_word_names_its_flag(decode):
 
 
 def test_output_must_be_neither_folder_nor_input(decode, tmp_path, input_file):
-    with pytest.raises(ValueError, match=r"--output_file: .* is a folder"):
+    with pytest.raises(ValueError, match=r"--output_file .*: is a folder"):
         decode(output_file=str(tmp_path))
-    with pytest.raises(ValueError, match=r"--output_file: .* is the input"):
+    with pytest.raises(ValueError, match=r"--output_file .*: is what --input_file reads"):
         decode(output_file=str(input_file))
+
+
+def test_output_must_not_be_of_the_checkpoint_nor_traces_the_input(decode, tmp_path, input_file):
+    weights = tmp_path / "model" / "model.safetensors"
+    weights.parent.mkdir()
+    weights.write_bytes(b"weights")
+    with pytest.raises(ValueError, match="belongs to the checkpoint that --model_path names"):
+        decode(output_file=str(weights))
+    assert weights.read_bytes() == b"weights"
+    traces = input_file.rename(tmp_path / "x.trace.jsonl")
+    with pytest.raises(ValueError, match=r"x.trace.jsonl: is what --input_file reads"):
+        decode(input_file=str(traces), output_file=str(tmp_path / "x"), need_score_traces=True)
+
+
+def test_an_output_that_cannot_be_written_names_its_flag(decode, input_file):
+    with pytest.raises(OSError, match=r"^--output_file .* cannot be written: (Not a|File exists)"):
+        decode(output_file=str(input_file / "out"))
+
+
+def test_more_workers_than_any_machine_has_cores_for_are_refused():
+    with pytest.raises(ValueError, match="--workers is 2147483648: give a number of at most"):
+        DecodeRuntimeOptions(workers=2147483648)
 
 
 def test_float16_on_a_cpu_is_refused(decode):

@@ -90,7 +90,7 @@ def test_default_output_lies_beside_the_checkpoint(decode, tmp_path):
     decode(output_file=None, split="test")
     decode(output_file=None)
     assert (tmp_path / "model.test").read_text(encoding="utf-8").startswith("a b\nc\n")
-    assert (tmp_path / "model.dev").read_text(encoding="utf-8").startswith("a b\nc\n")
+    assert (tmp_path / "model.dev.en").read_text(encoding="utf-8").startswith("a b\nc\n")
 
 
 def test_a_pattern_decodes_with_every_checkpoint(decode, tmp_path):

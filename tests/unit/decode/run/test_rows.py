@@ -5,6 +5,7 @@ import json
 import pytest
 
 from s2s_ft.decode import decoder
+from s2s_ft.decode.lines.rows import stem_of
 from tests.unit.decode.run.conftest import WORDS
 
 
@@ -74,3 +75,19 @@ def test_a_text_file_has_a_source_on_each_line(decode, tmp_path):
     path.write_bytes(b"")
     with pytest.raises(ValueError, match=r"rows\.txt: holds no rows"):
         decode(input_file=str(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("data/test.jsonl", "test"),
+        ("test.jsonl.gz", "test"),
+        ("test.TXT", "test"),
+        ("deb.dev.jsonl", "deb.dev"),
+        ("deb.test.jsonl", "deb.test"),
+        ("xglue.qg.de.src.test", "xglue.qg.de.src.test"),
+        ("test", "test"),
+    ],
+)
+def test_the_stem_of_an_input_lacks_only_what_tells_its_format(name, stem):
+    assert stem_of(name) == stem
