@@ -48,6 +48,8 @@ class CardFacts:
 
     Attributes:
         name: What it is called.
+        folder: Where it is, such as `run/best`, for those who try the examples; its name unless
+            given.
         model_type: Family of the encoder.
         method: Name of the fine-tuning method.
         base_model: Hub id or folder of the pretrained encoder.
@@ -69,6 +71,7 @@ class CardFacts:
     name: str
     model_type: str
     method: str
+    folder: str | None = None
     base_model: str | None = None
     language: tuple[str, ...] = ()
     train_file: str | None = None
@@ -167,12 +170,13 @@ def _introduction(facts: CardFacts) -> str:
 
 def _usage(facts: CardFacts) -> str:
     """From the command line, from Python, and as its own family."""
+    folder = facts.folder or facts.name
     return f"""## How to use it
 
 With s2s-ft installed, from the command line, on a file of JSON lines with the key `src`:
 
 ```bash
-s2s-decode --model_path {facts.name} --input_file in.jsonl --output_file out.txt{_flags(facts)}
+s2s-decode --model_path {folder} --input_file in.jsonl --output_file out.txt{_flags(facts)}
 ```
 
 From Python:
@@ -180,12 +184,12 @@ From Python:
 ```python
 from s2s_ft import Generator
 
-generator = Generator.from_pretrained("{facts.name}")
+generator = Generator.from_pretrained("{folder}")
 print(generator(["The text that wants an answer."], num_beams=5))
 ```
 
 The weights are those of a plain masked-language model of its family, so
-`transformers.AutoModelForMaskedLM.from_pretrained("{facts.name}")` opens it, too, without remote
+`transformers.AutoModelForMaskedLM.from_pretrained("{folder}")` opens it, too, without remote
 code; what makes it generate is s2s-ft's attention pattern."""
 
 

@@ -24,7 +24,7 @@ NEVER_TOLD = ("local_rank", "server_ip", "server_port", "no_cuda", "teacher_mode
 def card_facts(
     facts: RunFacts,
     state: TrainState,
-    output_dir: Path,
+    folder: Path,
     scores: Mapping[str, float],
     num_dev_rows: int | None = None,
 ) -> CardFacts:
@@ -33,14 +33,16 @@ def card_facts(
     Args:
         facts: Of the run.
         state: The model and how far it is.
-        output_dir: The run's folder, whose name stands for the model.
+        folder: Where it will be; the name of the run's folder around it stands for the model.
         scores: Measured on these weights; empty where nothing was.
         num_dev_rows: Held-out rows that they were measured on.
     """
     options, settings = facts.options, state.model.settings
+    name = folder.resolve().parent.name
     data, validation = options["data"], options["validation"]
     return CardFacts(
-        name=output_dir.resolve().name,
+        name=name,
+        folder=f"{name}/{folder.name}",
         model_type=state.model.encoder.config.model_type,
         method=settings.method,
         base_model=origin_of(state.model.encoder).name or options["model"]["model_name_or_path"],

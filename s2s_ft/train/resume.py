@@ -105,7 +105,7 @@ def save_checkpoint(  # noqa: PLR0913 (each of them is a part of what is saved)
         generation = generation_defaults(facts)
         pretrained.save(state.model, codec, folder, weights, generation=generation, resumable=True)
         scores = scores_of_tracker(validation, state.step)
-        write_model_card(folder, card_facts(facts, state, output_dir, scores))
+        write_model_card(folder, card_facts(facts, state, final, scores))
         save_optimizer(folder, moments)
 
     def save() -> None:
@@ -167,7 +167,7 @@ def save_best(
         generation = generation_defaults(facts)
         pretrained.save(state.model, codec, folder, weights, generation=generation)
         scores, rows = scores_of_look(report), report.get("num_examples")
-        write_model_card(folder, card_facts(facts, state, output_dir, scores, rows))
+        write_model_card(folder, card_facts(facts, state, final, scores, rows))
 
     def save() -> None:
         record: Record = {"format": FORMAT, "step": state.step, "look": dict(report)}

@@ -33,6 +33,11 @@ def test_every_checkpoint_has_a_card(run: Train, output_dir: Path, data_file: Pa
     assert str(output_dir.parent) not in str(last)
     assert f"| Updates | {STEPS} |" in last.text
     for folder in (output_dir / "best", output_dir / LAST):
+        named = f"{output_dir.name}/{folder.name}"
+        card = ModelCard.load(folder / "README.md").text
+        assert f"# {output_dir.name}\n" in card
+        assert f"--model_path {named} --input_file" in card
+        assert card.count(f'from_pretrained("{named}")') == 2
         assert generation(folder)["num_beams"] == 2
         assert generation(folder)["length_penalty"] == 0.5
 
