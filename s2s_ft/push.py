@@ -117,8 +117,13 @@ def push(options: PushOptions, make_api: Callable[[], HfApi] | None = None) -> i
         ValueError: The folder is no checkpoint, the name is none, or other files are there.
         EnvironmentFault: The hub cannot be reached, or does not let us in.
     """
-    folder = Path(options.model_path)
-    files = published_files(folder)
+    from huggingface_hub.utils import (
+        validate_repo_id,  # type: ignore[attr-defined, unused-ignore]
+    )
+
+    with _told(options.repo_id):
+        validate_repo_id(options.repo_id)
+    files = published_files(Path(options.model_path))
     total = sum(path.stat().st_size for path in files)
     for path in files:
         print(f"{path.stat().st_size:>14,}  {path.name}")

@@ -15,6 +15,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -184,8 +185,11 @@ def run_jar(
         references: The references of each, one or more.
 
     Raises:
+        ValueError: There is no such file.
         EnvironmentFault: There is no Java, or the program fails.
     """
+    if not Path(jar).is_file():
+        raise ValueError(f"--meteor_jar {jar}: there is no such file; check the path")
     if shutil.which("java") is None:
         raise EnvironmentFault("--meteor_jar needs Java: install it or leave the flag out")
     lines = [

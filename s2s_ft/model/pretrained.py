@@ -85,7 +85,11 @@ def load_for_training(
 
 
 def load_finetuned(
-    model_path: str, *, config_path: str | None = None, cache_dir: str | None = None
+    model_path: str,
+    *,
+    config_path: str | None = None,
+    cache_dir: str | None = None,
+    flag: str = "--model_path",
 ) -> Seq2SeqModel:
     """A checkpoint as training saved it, for decoding.
 
@@ -93,6 +97,7 @@ def load_finetuned(
         model_path: Folder or hub id.
         config_path: Config to use instead of the checkpoint's own.
         cache_dir: Where hub files are kept.
+        flag: The flag that named it, for messages.
 
     Returns:
         In float32, on the CPU, in evaluation mode.
@@ -101,7 +106,6 @@ def load_finetuned(
         ValueError: The checkpoint cannot be used.
         EnvironmentFault: It is an adapter, and the package peft is missing.
     """
-    flag = "--model_path"
     described = describe(config_path or model_path, cache_dir, flag)
     if not described.is_fine_tuned:
         logger.warning(

@@ -45,6 +45,7 @@ def parse(
     flags = flags_of(options_class)
     parser = build_parser(options_class, program, description)
     arguments = _join_negative_numbers(list(sys.argv[1:] if argv is None else argv))
+    _refuse_values_of_switches(parser, arguments, flags)
     namespace, unknown = parser.parse_known_args(arguments)
     given = vars(namespace)
     if unknown:
@@ -159,14 +160,33 @@ def _refuse_unknown(
     names = [word.split("=")[0] for word in unknown if word.startswith("-")]
     if not names:
         before = arguments[arguments.index(unknown[0]) - 1]
-        if before in [f"--{flag.name}" for flag in flags if flag.kind is bool]:
-            parser.error(
-                f"{before} is a switch, which takes no value: leave {unknown[0]!r} out, or write "
-                f"{before}=true or {before}=false"
-            )
+        if before in _switches(flags):
+            _refuse_value(parser, before, unknown[0])
         parser.error(f"unexpected argument {unknown[0]!r}: every value follows its --flag")
     known = [f"--{flag.name}" for flag in flags] + ["--config", "--help"]
     parser.error("; ".join(f"unknown flag {name}{nearest(name, known)}" for name in names))
+
+
+def _refuse_values_of_switches(
+    parser: argparse.ArgumentParser, arguments: Sequence[str], flags: Sequence[Flag]
+) -> None:
+    """Say what argparse calls an ignored explicit argument."""
+    switches = _switches(flags)
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if equals and name in switches and value not in ("true", "false"):
+            _refuse_value(parser, name, f"={value}")
+
+
+def _refuse_value(parser: argparse.ArgumentParser, switch: str, value: str) -> NoReturn:
+    parser.error(
+        f"{switch} is a switch, which takes no value: leave {value!r} out, or write "
+        f"{switch}=true or {switch}=false"
+    )
+
+
+def _switches(flags: Sequence[Flag]) -> set[str]:
+    return {f"--{flag.name}" for flag in flags if flag.kind is bool}
 
 
 def _warn_of_obsolete(

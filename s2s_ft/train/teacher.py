@@ -37,12 +37,12 @@ def load_teacher(options: TrainOptions, codec: TextCodec, student: Seq2SeqModel)
         logger.info("--distill_alpha 0: the teacher has no say and is not loaded")
         return None
     cache_dir = options.model.cache_dir
-    model = load_finetuned(name, cache_dir=cache_dir)
+    flag = "--teacher_model"
+    model = load_finetuned(name, cache_dir=cache_dir, flag=flag)
     _check_fit(name, model, options, student)
     lower = True if options.model.do_lower_case else model.settings.do_lower_case
-    if TextCodec.load(name, do_lower_case=lower, cache_dir=cache_dir).fingerprint != (
-        codec.fingerprint
-    ):
+    own = TextCodec.load(name, do_lower_case=lower, cache_dir=cache_dir, flag=flag)
+    if own.fingerprint != codec.fingerprint:
         raise ValueError(
             f"--teacher_model {name} has another tokenizer than the student: a teacher's "
             "distributions are over its own tokens; take a teacher of the same family, or learn "

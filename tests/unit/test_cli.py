@@ -101,7 +101,7 @@ def test_flags_cannot_be_abbreviated(capsys: pytest.CaptureFixture[str]) -> None
         ([*REQUIRED, "--seed"], ["--seed", "expected one argument"]),
         ([*REQUIRED, "--learning_rate", "fast"], ["--learning_rate", "fast"]),
         ([*REQUIRED, "--fp16", "yes"], ["--fp16 is a switch", "--fp16=true"]),
-        ([*REQUIRED, "--fp16=yes"], ["--fp16", "yes"]),
+        ([*REQUIRED, "--fp16=True"], ["--fp16 is a switch", "'=True'", "--fp16=true"]),
         ([*REQUIRED, "train.jsonl"], ["unexpected argument 'train.jsonl'"]),
     ],
 )

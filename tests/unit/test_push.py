@@ -157,6 +157,12 @@ def test_only_what_generates_is_published(checkpoint: Path) -> None:
     assert {path.name for path in published_files(checkpoint)} == PUBLIC.keys()
 
 
+def test_a_dry_run_refuses_a_name_that_is_none(checkpoint: Path) -> None:
+    options = PushOptions(model_path=str(checkpoint), repo_id="bad name/..", dry_run=True)
+    with pytest.raises(ValueError, match=r"--repo_id bad name/.. is no name on the hub"):
+        push(options)
+
+
 def test_a_dry_run_lists_files_and_sizes_and_needs_no_hub(
     checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

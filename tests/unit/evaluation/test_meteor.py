@@ -99,15 +99,22 @@ def java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return program
 
 
+@pytest.fixture
+def jar(tmp_path: Path) -> str:
+    """A file that a program could be in."""
+    (tmp_path / "meteor-1.5.jar").touch()
+    return str(tmp_path / "meteor-1.5.jar")
+
+
 def write_program(path: Path, end: str) -> None:
     path.write_text(f'#!/bin/sh\ncat > "{path}.asked"\n{end}\n')
     path.chmod(0o755)
 
 
-def test_the_java_program_is_asked_line_by_line(java: Path) -> None:
+def test_the_java_program_is_asked_line_by_line(java: Path, jar: str) -> None:
     counts = "2.0 2.0 0.0 0.0 2.0 2.0 " + "0.0 " * 14 + "1.0 2.0 2.0"
     write_program(java, f'echo "{counts}"; echo "{counts}"')
-    rows = run_jar("meteor-1.5.jar", [["a", "b"], ["c"]], [[["a", "b"], ["d"]], [["c", "|||"]]])
+    rows = run_jar(jar, [["a", "b"], ["c"]], [[["a", "b"], ["d"]], [["c", "|||"]]])
     asked = Path(f"{java}.asked").read_text(encoding="utf-8").splitlines()
     assert [" ".join(line.split()) for line in asked] == [
         "SCORE ||| a b ||| d ||| a b",
@@ -118,13 +125,18 @@ def test_the_java_program_is_asked_line_by_line(java: Path) -> None:
 
 
 @pytest.mark.parametrize("end", ["echo no such file >&2; exit 1", "echo 1 2 3", ""])
-def test_a_java_program_that_fails_is_named(java: Path, end: str) -> None:
+def test_a_java_program_that_fails_is_named(java: Path, jar: str, end: str) -> None:
     write_program(java, end)
-    with pytest.raises(EnvironmentFault, match=r"--meteor_jar x\.jar: the program failed"):
-        run_jar("x.jar", [["a"]], [[["a"]]])
+    with pytest.raises(EnvironmentFault, match=r"--meteor_jar .*: the program failed"):
+        run_jar(jar, [["a"]], [[["a"]]])
 
 
-def test_java_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_java_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, jar: str) -> None:
     monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(EnvironmentFault, match="--meteor_jar needs Java"):
-        run_jar("meteor-1.5.jar", [["a"]], [[["a"]]])
+        run_jar(jar, [["a"]], [[["a"]]])
+
+
+def test_a_jar_that_is_not_there_is_the_users_fault() -> None:
+    with pytest.raises(ValueError, match=r"--meteor_jar nope\.jar: there is no such file"):
+        run_jar("nope.jar", [["a"]], [[["a"]]])

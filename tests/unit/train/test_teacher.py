@@ -118,6 +118,10 @@ def test_a_teacher_that_does_not_fit_is_refused(
     run: Train, teacher: Callable[..., Path], tmp_path: Path
 ) -> None:
     folder = teacher()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "ckpt-5").symlink_to(folder)
+    with pytest.raises(ValueError, match=r"^--teacher_model .*run is a training folder; name"):
+        run(teacher_model=str(tmp_path / "run"))
     with pytest.raises(ValueError, match=r"--teacher_model .*method pseudo_mask.* of causal"):
         run(teacher_model=str(folder), fine_tuning_method="causal")
     with pytest.raises(ValueError, match=r"has 64 positions, and source and target need 70"):

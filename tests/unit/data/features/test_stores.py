@@ -224,6 +224,13 @@ class TestFaults:
         with pytest.raises(ValueError, match=r"--cached_train_features_file .*original.* not read"):
             build(folder=file)
 
+    def test_a_folder_that_cannot_be_made(
+        self, build: Callable[..., FeatureStore], tmp_path: Path
+    ) -> None:
+        (tmp_path / "file").touch()
+        with pytest.raises(OSError, match=r"^--cached_train_features_file .* cannot be written: "):
+            build(folder=tmp_path / "file" / "features")
+
     def test_negative_workers(self, build: Callable[..., FeatureStore]) -> None:
         with pytest.raises(ValueError, match="--num_workers must be 0"):
             build(num_workers=-1)
