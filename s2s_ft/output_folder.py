@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from s2s_ft.output_file import writing
+
 
 def make_writable(folder: str | Path) -> None:
     """Make a folder and those above it, and find out at once whether it can be written into.
@@ -22,8 +24,6 @@ def make_writable(folder: str | Path) -> None:
     Path(folder).mkdir(parents=True, exist_ok=True)
     with TemporaryFile(dir=folder):
         pass
-
-from s2s_ft.output_file import writing
 
 
 @contextmanager

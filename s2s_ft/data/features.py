@@ -31,6 +31,7 @@ from tqdm import tqdm
 from s2s_ft.data.construction import clear_abandoned
 from s2s_ft.data.examples import Example, open_data, read_examples
 from s2s_ft.data.store import FeatureStore, Ids, checked_store, write_store
+from s2s_ft.output_file import writing
 from s2s_ft.output_folder import make_writable
 from s2s_ft.text import TextCodec
 
@@ -109,7 +110,8 @@ def build_or_open(
         return found
     if (home / ingredients.key).exists():
         logger.warning("the token ids in %s are damaged: made again", home / ingredients.key)
-    _prepare(home)
+    with writing(home, FOLDER_FLAG):
+        make_writable(home)
     rows = read_examples(path, source_key=source_key, target_key=target_key, limit=limit)
     total = num_lines if limit is None else min(limit, num_lines)
     num_threads = num_workers or _usable_processors()
@@ -158,16 +160,6 @@ def length_report(
             f"  {cut:,} ({cut / len(store):.1%})"
         )
     return "\n".join(lines)
-
-
-def _prepare(folder: Path) -> None:
-    """Makes the folder of the stores; says by its flag if that cannot be written."""
-    try:
-        make_writable(folder)
-    except OSError as error:
-        raise OSError(
-            f"{FOLDER_FLAG} {folder} cannot be written: {error.strerror}; name a folder that can"
-        ) from error
 
 
 def _stamp(path: str | Path) -> tuple[int, int] | None:

@@ -9,9 +9,9 @@ mark included):
     --alpha a                        s / ((5 + n)/6)^a    the search's own length penalty
     none of them                     s
 
-Notable: `--min_len` sets shorter hypotheses aside before ranking. The original accepts that flag,
-but only puts it into the name of the output. Importing this module loads no torch, so that `--help`
-answers at once.
+Notable: ranked as the search ranked it, a trace gives the search's own text. `--min_len` sets
+shorter hypotheses aside before ranking; the original accepts that flag, but only puts it into the
+name of the output. Importing this module loads no torch, so that `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -75,6 +75,12 @@ class RescoreOptions:
         default=None,
         metadata=flag(
             "Pass over outputs with fewer tokens, the end mark not counted, if any is longer."
+        ),
+    )
+    collapse_punctuation: bool = field(
+        default=False,
+        metadata=flag(
+            "Shorten one mark of punctuation that is repeated at the end, as the original did."
         ),
     )
     tokenizer_name: str | None = field(
@@ -202,9 +208,7 @@ def rescore(options: RescoreOptions) -> int:
 
 
 def _rescore_file(trace_path: Path, output_path: Path, options: RescoreOptions) -> None:
-    from s2s_ft.decode.lines.outputs import one_line
     from s2s_ft.decode.lines.traces import read_header, read_traces
-    from s2s_ft.text import collapse_repeated_punctuation
 
     header = read_header(trace_path)
     codec = _codec(header, options, trace_path)
@@ -221,14 +225,22 @@ def _rescore_file(trace_path: Path, output_path: Path, options: RescoreOptions) 
         )
         is_short = text_length(ids, header.eos_id, header.pad_id) < (options.min_len or 0)
         short += is_short and bool(trace.ids)
-        words = collapse_repeated_punctuation(codec.words(ids))
-        lines.append(one_line(codec.join(words)))
+        lines.append(_text(ids, codec, options))
     write_output(output_path, (line + "\n" for line in lines))
     if short:
         logger.warning(
             "%d examples have no hypothesis of --min_len %d tokens", short, options.min_len or 0
         )
     logger.info("%d examples of %s rescored to %s", len(lines), trace_path, output_path)
+
+
+def _text(ids: Sequence[int], codec: TextCodec, options: RescoreOptions) -> str:
+    from s2s_ft.decode.lines.outputs import one_line
+    from s2s_ft.text import collapse_repeated_punctuation
+
+    if not options.collapse_punctuation:
+        return one_line(codec.decode(ids))
+    return one_line(codec.join(collapse_repeated_punctuation(codec.words(ids))))
 
 
 def _codec(header: TraceHeader, options: RescoreOptions, trace_path: Path) -> TextCodec:

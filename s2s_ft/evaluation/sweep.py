@@ -3,9 +3,9 @@
 `python -m s2s_ft.evaluation.sweep --input OUTPUT --gold DEV` ranks the hypotheses of every trace
 anew for each setting, as `s2s_ft.decode.rescore` does, scores what comes out and names the best
 setting with the flags that apply it. Notable: a text that several settings choose is scored once,
-and the gain over the settings of the run itself is tested with a paired bootstrap. Ranking one
-search anew is not quite searching anew: a search with another length penalty may keep other
-hypotheses, so the figure to report is that of a new decoding run with the flags named.
+and the gain over the settings of the run itself is tested with a paired bootstrap. A length penalty
+or reward does not change which hypotheses a search keeps, so that decoding anew with the flags
+named gives the very texts; a minimum length does: the figure to report is that of a new run.
 
 Letters: G settings, M different texts of all examples.
 """
@@ -89,7 +89,8 @@ def sweep(options: SweepOptions) -> int:
             f"--input {path} has {header.num_examples} examples, --gold {files.gold} "
             f"{len(references)} rows; give the references of the rows that were decoded"
         )
-    own = Setting(alpha=header.length_penalty)
+    # Decoding takes a penalty below 0 for none.
+    own = Setting(alpha=max(0.0, header.length_penalty), reward=header.length_reward)
     settings = list(dict.fromkeys([*settings_of(options.grid), own]))
     chosen = Chosen(settings, header, _codec(header, options))
     for trace in read_traces(path):
@@ -168,10 +169,8 @@ class Chosen:
 
     def _text(self, ids: Sequence[int]) -> str:
         from s2s_ft.decode.lines.outputs import one_line
-        from s2s_ft.text import collapse_repeated_punctuation
 
-        words = collapse_repeated_punctuation(self._codec.words(list(ids)))
-        return one_line(self._codec.join(words))
+        return one_line(self._codec.decode(list(ids)))
 
 
 def best_row(rows: Sequence[Row]) -> Row:
@@ -220,8 +219,6 @@ def _report(
     )
     print(f"rescore this search:  {best.setting.rescore_flags() or '(no flags)'}")
     print(f"decode anew:          {best.setting.decode_flags()}")
-    if best.setting.reward:
-        logger.warning("a search has no reward a token: that is for rescoring alone")
     content = {
         "input": options.traces.input,
         "gold": options.traces.gold,

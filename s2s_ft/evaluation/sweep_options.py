@@ -15,7 +15,7 @@ class Setting:
     """How hypotheses are ranked.
 
     Attributes:
-        alpha: Exponent of the length penalty of the search.
+        alpha: Exponent of the length penalty of the search, not below 0.
         reward: Added for every token; not beside `alpha`.
         min_len: Fewest tokens, the end mark not counted.
     """
@@ -30,8 +30,10 @@ class Setting:
         return " ".join(f"--{name} {value:g}" for name, value in values.items() if value)
 
     def decode_flags(self) -> str:
-        """The flags of a decoding run that searches this way, a reward aside."""
+        """The flags of a decoding run that searches this way."""
         minimum = f" --min_len {self.min_len}" if self.min_len else ""
+        if self.reward:
+            return f"--length_reward {self.reward:g}{minimum}"
         return f"--length_penalty {self.alpha:g}{minimum}"
 
 
@@ -108,10 +110,15 @@ def settings_of(grid: GridOptions) -> list[Setting]:
     """The settings to try, those that change least first.
 
     Raises:
-        ValueError: A list holds something that is no number.
+        ValueError: A list holds something that is no number, or is out of range.
     """
     alphas = _numbers("alphas", grid.alphas)
     rewards = [reward for reward in _numbers("rewards", grid.rewards) if reward]
+    if any(alpha < 0 for alpha in alphas):
+        raise ValueError(
+            f"--alphas {grid.alphas}: decoding takes a length penalty below 0 for 0; give numbers "
+            "from 0 on, and --rewards below 0 for shorter texts"
+        )
     min_lens = _numbers("min_lens", grid.min_lens)
     if any(value < 0 or value != int(value) for value in min_lens):
         raise ValueError(f"--min_lens {grid.min_lens}: give whole numbers from 0 on")

@@ -33,8 +33,9 @@ def join_word_pieces(tokens: Sequence[str]) -> list[str]:
 def collapse_repeated_punctuation(words: Sequence[str]) -> list[str]:
     """Shortens a run of one punctuation mark at the end: `ok ! ! ! !` becomes `ok !`.
 
-    What rescoring does to its outputs: as long as there are more than four words and the last four
-    are the same punctuation mark, three of them go. `. . . . .` therefore keeps two.
+    What rescoring does with `--collapse_punctuation`, and the original's always did: as long as
+    there are more than four words and the last four are the same punctuation mark, three of them
+    go. `. . . . .` therefore keeps two.
 
     Args:
         words: The words of an output, as `TextCodec.words` gives them.

@@ -31,9 +31,9 @@ _VERSION = 1
 class TraceHeader:
     """What a trace file says about the run that wrote it.
 
-    `eos_id` ends a sequence; `length_penalty` is the one that the run ranked by; `tokenizer` is the
-    folder (or name) that turns the ids into text, and `do_lower_case` the casing that it was loaded
-    with (None: as in its files).
+    `eos_id` ends a sequence; `length_penalty` and `length_reward` are those that the run ranked by
+    (older files do not tell the reward); `tokenizer` is the folder (or name) that turns the ids
+    into text, and `do_lower_case` the casing that it was loaded with (None: as in its files).
     """
 
     num_examples: int
@@ -43,6 +43,7 @@ class TraceHeader:
     length_penalty: float
     tokenizer: str
     do_lower_case: bool | None
+    length_reward: float = 0.0
 
 
 def header_line(header: TraceHeader) -> str:
@@ -115,6 +116,7 @@ def _parse_header(line: str, path: Path) -> TraceHeader:
             f"{path}, line 1: trace format version {row.get('version')} is not known here; "
             "decode again with this version"
         )
+    row = {"length_reward": 0.0, **row}
     names = [field.name for field in fields(TraceHeader)]
     missing = [name for name in names if name not in row]
     if missing:
@@ -122,6 +124,9 @@ def _parse_header(line: str, path: Path) -> TraceHeader:
     for name in ("num_examples", "eos_id", "pad_id"):
         if not isinstance(row[name], int):
             raise ValueError(f"{path}, line 1: '{name}' must be a whole number")
+    for name in ("length_penalty", "length_reward"):
+        if not isinstance(row[name], (int, float)):
+            raise ValueError(f"{path}, line 1: '{name}' must be a number")
     return TraceHeader(**{name: row[name] for name in names})
 
 

@@ -223,6 +223,7 @@ def _trace_head(decoder: Decoder, num_rows: int) -> str:
             pad_id=fine_tuned.codec.special.pad,
             beam_size=settings.beam_size,
             length_penalty=settings.length_penalty,
+            length_reward=settings.length_reward,
             # A folder by its full path, so that it is found from anywhere; a hub id as it is.
             tokenizer=str(Path(name).resolve()) if Path(name).is_dir() else name,
             do_lower_case=fine_tuned.do_lower_case,

@@ -8,6 +8,8 @@ import pytest
 from s2s_ft.decode.lines.traces import TraceHeader, header_line, trace_line
 from s2s_ft.decode.rescore import RescoreOptions, best_sequence, rescore
 from s2s_ft.decode.search.beam_search import Trace
+from s2s_ft.decode.search.settings import SearchSettings
+from tests.unit.decode.markov import EOS, random_tables, run
 
 END, PAD = 3, 0
 
@@ -72,6 +74,29 @@ def test_the_first_of_equals_wins():
     assert best_sequence(trace, eos_id=END) == [END]
 
 
+@pytest.mark.parametrize(
+    ("ranking", "preferences"),
+    [
+        ({}, {}),
+        ({"length_penalty": 0.9}, {"alpha": 0.9}),
+        ({"length_penalty": 3.0}, {"alpha": 3.0}),
+        ({"length_reward": 0.8}, {"length_penalty": 0.8}),
+        ({"length_reward": -0.5}, {"length_penalty": -0.5}),
+    ],
+)
+@pytest.mark.parametrize("rules", [{}, {"ngram_size": 2, "min_length": 2}])
+def test_a_search_with_another_ranking_finds_what_is_picked_from_the_trace(
+    rules, ranking, preferences
+):
+    tables = random_tables(40, 7, seed=3)
+    settings = SearchSettings(beam_size=3, max_length=9, eos_id=EOS, **rules)
+    once = run(tables, replace(settings, keep_trace=True))
+    for result, anew in zip(once, run(tables, replace(settings, **ranking)), strict=True):
+        (wanted,) = anew.hypotheses
+        picked = best_sequence(result.trace, eos_id=EOS, **preferences)
+        assert picked == [*wanted.ids, *([EOS] if wanted.finished else [])]
+
+
 def test_nothing_after_the_step_where_all_have_ended():
     trace = Trace(
         scores=[[-1.0], [-0.5]],
@@ -132,6 +157,11 @@ def text(path):
 
 def test_writes_a_text_for_every_example(output):
     assert rescore(RescoreOptions(input=str(output))) == 0
+    assert text(output.with_name("run.dev.rescored")) == "cat\n\ncat ! ! ! !\n"
+
+
+def test_repeated_punctuation_is_shortened_where_it_is_asked_for(output):
+    rescore(RescoreOptions(input=str(output), collapse_punctuation=True))
     assert text(output.with_name("run.dev.rescored")) == "cat\n\ncat !\n"
 
 

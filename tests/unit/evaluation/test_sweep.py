@@ -11,7 +11,7 @@ from s2s_ft.evaluation.sweep import Row, best_row, main
 from s2s_ft.evaluation.sweep_options import GridOptions, Setting, settings_of
 
 END, PAD = 3, 0
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "green", "blue", "old"]
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "green", "blue", "old", "never", "."]
 TEXTS = {"short": "red", "middle": "red green", "long": "red green blue old"}
 
 # Ends: [5 #] -1.0, [5 6 #] -1.3, and at the last step [5 6 7 8] -2.4, not ended. The search's
@@ -26,21 +26,26 @@ TRACE = Trace(
 @pytest.fixture
 def output(tmp_path: Path) -> str:
     """The name of a decoding run's output that has a trace of three examples."""
-    tokenizer = tmp_path / "tokenizer"
-    tokenizer.mkdir()
-    (tokenizer / "vocab.txt").write_text("\n".join([*WORDS, "never"]) + "\n")
+    return written(tmp_path)
+
+
+def written(folder: Path, trace: Trace = TRACE, penalty: float = 0.0, reward: float = 0.0) -> str:
+    tokenizer = folder / "tokenizer"
+    tokenizer.mkdir(exist_ok=True)
+    (tokenizer / "vocab.txt").write_text("\n".join(WORDS) + "\n")
     header = TraceHeader(
         num_examples=3,
         eos_id=END,
         pad_id=PAD,
         beam_size=2,
-        length_penalty=0.0,
+        length_penalty=penalty,
         tokenizer=str(tokenizer),
         do_lower_case=None,
+        length_reward=reward,
     )
-    lines = [header_line(header), *(trace_line(index, TRACE) for index in range(3))]
-    (tmp_path / "out.trace.jsonl").write_text("\n".join(lines) + "\n")
-    return str(tmp_path / "out")
+    lines = [header_line(header), *(trace_line(index, trace) for index in range(3))]
+    (folder / "out.trace.jsonl").write_text("\n".join(lines) + "\n")
+    return str(folder / "out")
 
 
 def swept(output: str, wanted: str, *arguments: str) -> dict[str, object]:
@@ -68,6 +73,28 @@ def test_a_minimum_length_and_a_reward_are_found_too(output: str) -> None:
     assert found["decode_flags"] == "--length_penalty 0 --min_len 2"
     found = swept(output, "long", "--alphas", "0", "--rewards", "0.1,1.2")
     assert found["rescore_flags"] == "--length_penalty 1.2"
+    assert found["decode_flags"] == "--length_reward 1.2"
+
+
+@pytest.mark.parametrize(
+    ("penalty", "reward", "own"),
+    [(2.0, 0.0, {"alpha": 2}), (-1.0, 0.0, {}), (0.0, 1.2, {"reward": 1.2})],
+)
+def test_the_settings_of_the_run_are_those_it_ranked_by(
+    tmp_path: Path, penalty: float, reward: float, own: dict[str, float]
+) -> None:
+    found = swept(written(tmp_path, TRACE, penalty, reward), "short")
+    assert found["run"] == {"alpha": 0, "reward": 0, "min_len": 0, **own}
+
+
+def test_the_texts_of_the_run_are_scored_as_it_wrote_them(tmp_path: Path) -> None:
+    dots = len(WORDS) - 1
+    trace = Trace([[-1.0]] * 7, [[5], *[[dots]] * 5, [END]], [[0]] * 7)
+    output = written(tmp_path, trace)
+    Path(f"{output}.gold").write_text("red.....\n" * 3)
+    main(["--input", output, "--gold", f"{output}.gold", "--alphas", "0", "--metric", "bleu"])
+    (row,) = json.loads(Path(f"{output}.sweep.json").read_text())["settings"]
+    assert row["objective"] == pytest.approx(100)
 
 
 def test_of_equals_the_setting_that_changes_least_is_taken(output: str) -> None:
@@ -98,6 +125,7 @@ def test_the_scores_are_those_of_an_evaluation(
         (["--min_lens", "1.5"], "--min_lens 1.5: give whole numbers"),
         (["--alphas", "", "--rewards", ""], "give at least one number"),
         (["--alphas", "inf"], "--alphas inf: give finite"),
+        (["--alphas", "0,-1"], "--alphas 0,-1: decoding takes a length penalty below 0 for 0"),
         (["--protocol", "qg"], "a sweep scores rows one by one"),
         (["--protocol", "xglue_qg"], "--metric rouge: this protocol has only bleu"),
         (["--input", "nowhere"], "no trace file nowhere.trace.jsonl"),

@@ -117,7 +117,7 @@ ADDITIONS = {
         "min_p",
         "typical_p",
     },
-    "rescore": {"output_file"},
+    "rescore": {"output_file", "collapse_punctuation"},
 }
 
 

@@ -1,6 +1,7 @@
 """Trace files: what is written comes back, and damage is named by file and line."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -18,7 +19,8 @@ HEADER = TraceHeader(
     eos_id=3,
     pad_id=0,
     beam_size=2,
-    length_penalty=0.5,
+    length_penalty=0.0,
+    length_reward=0.5,
     tokenizer="folder",
     do_lower_case=None,
 )
@@ -56,6 +58,12 @@ def test_every_line_is_json(lines):
 
 def changed(line, **values):
     return json.dumps({**json.loads(line), **values})
+
+
+def test_a_file_of_an_older_version_has_no_reward(lines, write):
+    old = json.loads(lines[0])
+    del old["length_reward"]
+    assert read_header(write([json.dumps(old)])) == replace(HEADER, length_reward=0.0)
 
 
 @pytest.mark.parametrize(
