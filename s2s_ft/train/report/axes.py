@@ -23,7 +23,8 @@ def ticks(low: float, high: float, *, whole: bool = False) -> list[float]:
     Returns:
         Two or more, ascending, all the same distance apart.
     """
-    if high <= low:
+    # Closer together than numbers are told apart, they are one.
+    if high - low <= max(1e-9 * max(abs(low), abs(high)), 1e-300):
         space = max(abs(low) * 0.1, 1.0 if whole else 1e-12)
         low, high = low - space, high + space
     raw = (high - low) / (MOST_TICKS - 1)

@@ -140,7 +140,7 @@ def _frame(chart: Chart, dots: Sequence[_Dot]) -> _Frame:
     """Axes that hold every dot."""
     low, high = min(dot.low for dot in dots), max(dot.high for dot in dots)
     middle = sorted(dot.value for dot in dots)[len(dots) // 2]
-    is_logarithmic = chart.steep and low > 0 and high > 20 * middle
+    is_logarithmic = chart.steep and low > 1e-300 and high > 20 * middle
     if is_logarithmic:
         y_ticks = decades(low, high)
     else:
@@ -260,7 +260,9 @@ def _in_words(chart: Chart) -> str:
     """A chart for those who cannot see it."""
     parts = []
     for curve in chart.curves:
-        known = [(step, each) for step, each in curve.points if each is not None]
+        known = [
+            (step, each) for step, each in curve.points if each is not None and math.isfinite(each)
+        ]
         if known:
             (start, first), (end, last) = known[0], known[-1]
             parts.append(

@@ -70,6 +70,8 @@ def _of_looks(story: Story) -> Iterator[Chart]:
         note="Negative log-likelihood of the references, nothing corrupted or smoothed: another "
         "quantity than the training loss.",
     )
+    rows = story.looks[-1].get("examples")
+    counted = "" if rows is None else f"{rows:,} rows, "
     names = [name for name in story.measured if name != "loss"]
     if names:
         yield Chart(
@@ -79,6 +81,6 @@ def _of_looks(story: Story) -> Iterator[Chart]:
             total=story.total,
             resumed=story.resumed,
             best=best,
-            note=f"{story.looks[-1].get('examples', '?'):,} rows, decoded with beam "
+            note=f"{counted}decoded with beam "
             f"{story.option('validation', 'eval_beam_size')}; ROUGE: F1.",
         )

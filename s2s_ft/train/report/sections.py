@@ -66,14 +66,15 @@ def samples(story: Story) -> Iterator[str]:
     """For some held-out rows, what the model wrote over time."""
     by_row: dict[int, list[Line]] = {}
     for sample in story.samples:
-        by_row.setdefault(sample["row"], []).append(sample)
+        if "row" in sample:
+            by_row.setdefault(sample["row"], []).append(sample)
     if by_row:
         yield "<h2>What the model wrote</h2>"
     best = None if story.best is None else story.best["step"]
     for row, found in sorted(by_row.items()):
         shown = _picked(found, best)
         content = texts(
-            [("source", found[0]["source"]), ("reference", found[0]["reference"])]
+            [(name, found[0].get(name, "")) for name in ("source", "reference")]
         ) + _over_time(shown, best)
         if len(shown) < len(found):
             content += folded(f"all {len(found)} looks", _over_time(found, best))
@@ -114,10 +115,10 @@ def environment(story: Story) -> Iterator[str]:
     yield f'<div class="card"><h3>Time</h3>{table(("what", "time"), _times(story))}</div>'
     rows = [
         (
-            start["time"],
+            start.get("time", ""),
             f"{start['step']:,}",
             "" if end is None else f"{end['step']:,}",
-            "still going on, or killed" if end is None else end["ending"],
+            "still going on, or killed" if end is None else end.get("ending", "ended"),
             start.get("device", ""),
             start.get("ranks", ""),
             start.get("threads", ""),
@@ -172,9 +173,9 @@ def _times(story: Story) -> Iterator[tuple[str, str]]:
     yield "updates, up to the last line", duration(story.seconds_in_updates)
     yield f"{len(story.looks)} looks at held-out rows", duration(story.seconds_in_looks)
     if story.starts:
-        yield "first start", story.starts[0][0]["time"]
+        yield "first start", story.starts[0][0].get("time", "–")
         end = story.starts[-1][1]
-        yield "end", "none in good order" if end is None else end["time"]
+        yield "end", "none in good order" if end is None else end.get("time", "–")
         yield "starts", f"{len(story.starts):,}"
 
 
@@ -190,7 +191,7 @@ def _picked(found: Sequence[Line], best: int | None) -> list[Line]:
 
 def _over_time(found: Sequence[Line], best: int | None) -> str:
     """A table of one row's texts."""
-    rows = [(f"{sample['step']:,}", sample["generated"]) for sample in found]
+    rows = [(f"{sample['step']:,}", sample.get("generated", "")) for sample in found]
     marked = [number for number, sample in enumerate(found) if sample["step"] == best]
     return table(("after update", "generated"), rows, marked=marked)
 

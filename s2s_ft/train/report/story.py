@@ -1,7 +1,7 @@
 """What the files in an output folder tell of a run, brought together for its report.
 
 Notable: files of a run that was killed, or that is still going on, are as good as any; what they do
-not hold is left out of the report.
+not hold, or hold as something else than it should be, is left out of the report.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from s2s_ft.train.lines import (
     read_lines,
 )
 from s2s_ft.train.report.charts import Curve
+from s2s_ft.train.report.sound import group_of, is_number, sound_lines
 
 TITLES = {
     "loss": "loss",
@@ -73,17 +74,21 @@ class Story:
             raise ValueError(
                 f"{path} is damaged ({error}); the next start of the run writes it anew"
             ) from error
+        if not isinstance(options, dict):
+            raise ValueError(
+                f"{path} is damaged (no JSON object); the next start of the run writes it anew"
+            )
         return cls(
             name=output_dir.resolve().name,
             options=options,
-            lines=read_lines(output_dir / METRICS),
-            samples=read_lines(output_dir / SAMPLES),
-            sessions=read_lines(output_dir / SESSIONS),
+            lines=sound_lines(read_lines(output_dir / METRICS)),
+            samples=sound_lines(read_lines(output_dir / SAMPLES)),
+            sessions=sound_lines(read_lines(output_dir / SESSIONS)),
         )
 
     def option(self, group: str, name: str) -> Any:
         """The value of an option; None where the file does not know it."""
-        return self.options.get(group, {}).get(name)
+        return group_of(self.options, group).get(name)
 
     def curve(self, title: str, key: str, lines: Sequence[Line]) -> Curve:
         """One number of some lines over the updates."""
@@ -107,7 +112,8 @@ class Story:
     @property
     def total(self) -> int:
         """Updates of the whole run."""
-        return int(self.option("schedule", "total_steps") or self.step)
+        total = self.option("schedule", "total_steps")
+        return int(total) if is_number(total) and total > 0 else self.step
 
     @property
     def metric(self) -> str:
@@ -146,7 +152,7 @@ class Story:
         end = self.starts[-1][1] if self.starts else None
         if end is None:
             return "no end in good order yet: it is still going on, or it was killed", False
-        return str(end["ending"]), bool(end.get("finished"))
+        return str(end.get("ending", "ended")), bool(end.get("finished"))
 
     @property
     def seconds_in_updates(self) -> float:

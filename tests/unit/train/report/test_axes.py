@@ -32,6 +32,16 @@ def test_ticks_around_a_single_value(value: float) -> None:
     assert found[0] <= value <= found[-1]
 
 
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [(13.293043203815106, 13.293043203815108), (-0.3, -0.29999999999999993), (0.0, 5e-324)],
+)
+def test_ticks_around_two_values_that_are_hardly_two(low: float, high: float) -> None:
+    found = ticks(low, high)
+    assert 2 <= len(found) <= 8
+    assert found[0] <= low < high <= found[-1]
+
+
 def test_updates_are_whole() -> None:
     assert ticks(0, 3, whole=True) == [0, 1, 2, 3]
     assert ticks(0, 1, whole=True) == [0, 1]

@@ -23,6 +23,11 @@ def test_a_missing_value_breaks_the_line() -> None:
     assert len(chart([(1, 1.0), (2, 2.0)]).all("polyline")) == 1
 
 
+def test_what_is_no_number_is_not_told_in_words() -> None:
+    (drawn,) = chart([(1, math.nan), (2, 2.0), (3, math.inf)]).all("svg")
+    assert drawn.attributes["aria-label"] == "t (u). c: 2 at update 2, 2 at update 2"
+
+
 def test_a_single_point_is_seen() -> None:
     drawn = chart([(3, 1.0)])
     assert [each.attributes["class"] for each in drawn.all("circle")] == ["dot", "spot"]

@@ -142,7 +142,8 @@ def test_the_command_in_a_process_of_its_own(tmp_path: Path) -> None:
     )
 
 
-def test_damaged_options(run_folder: Path) -> None:
-    (run_folder / OPTIONS).write_text("{", encoding="utf-8")
+@pytest.mark.parametrize("content", ["{", "[]"])
+def test_damaged_options(run_folder: Path, content: str) -> None:
+    (run_folder / OPTIONS).write_text(content, encoding="utf-8")
     with pytest.raises(ValueError, match=r"train_options\.json is damaged"):
         write_report(run_folder)
