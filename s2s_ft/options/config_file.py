@@ -1,7 +1,8 @@
 """Reading a ``--config`` file: YAML whose keys are flag names, flat or under the groups' titles.
 
-Every complaint names the file, the line and the key. JSON is YAML, so options that were written as
-JSON are read too. PyYAML is imported when a file is read, not before.
+Every complaint names the file, the line and the key. JSON is YAML, so that the `train_options.json`
+of a run is read too; what it holds beside the options (`COMPUTED`) is passed over. PyYAML is
+imported when a file is read, not before.
 """
 
 import contextlib
@@ -13,6 +14,11 @@ from s2s_ft.options.flags import Flag
 
 if TYPE_CHECKING:
     import yaml
+
+COMPUTED = ("schedule", "batches")
+"""Groups of `train_options.json` that tell what a run made of its options."""
+
+_YAML = "tag:yaml.org,2002:"
 
 
 def read_config_file(path: str, flags: Sequence[Flag]) -> dict[str, Any]:
@@ -61,10 +67,10 @@ def _entries(path: str, titles: set[str]) -> Iterator[tuple[int, str | None, str
         for line, key, node in _pairs(path, loader, root):
             if key in titles:
                 for inner_line, inner_key, inner_node in _pairs(path, loader, node):
-                    value = loader.construct_object(inner_node, deep=True)
+                    value = _value(f"{path}, line {inner_line}: {inner_key!r}", loader, inner_node)
                     yield inner_line, key, inner_key, value
-            else:
-                yield line, None, key, loader.construct_object(node, deep=True)
+            elif key not in COMPUTED or not isinstance(node, yaml.MappingNode):
+                yield line, None, key, _value(f"{path}, line {line}: {key!r}", loader, node)
     except yaml.YAMLError as error:
         raise ValueError(f"--config {path}: not valid YAML: {error}") from error
 
@@ -74,14 +80,30 @@ def _pairs(
 ) -> Iterator[tuple[int, str, "yaml.Node"]]:
     import yaml
 
-    if isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null":
+    if isinstance(node, yaml.ScalarNode) and node.tag == f"{_YAML}null":
         return  # a title with nothing below it
     if not isinstance(node, yaml.MappingNode):
         line = node.start_mark.line + 1
         raise ValueError(f"{path}, line {line}: expected lines of the form 'key: value'")
     for key_node, value_node in node.value:
-        key = str(loader.construct_object(key_node, deep=True))
-        yield key_node.start_mark.line + 1, key, value_node
+        line = key_node.start_mark.line + 1
+        if key_node.tag == f"{_YAML}merge":
+            raise ValueError(f"{path}, line {line}: '<<' merges nothing here: write the keys out")
+        yield line, str(loader.construct_object(key_node, deep=True)), value_node
+
+
+def _value(place: str, loader: "yaml.SafeLoader", node: "yaml.Node") -> Any:
+    """The value of a node, unless it is a number that only YAML 1.1 reads as it does."""
+    value = loader.construct_object(node, deep=True)
+    if node.tag in (f"{_YAML}int", f"{_YAML}float"):
+        digits = node.value.lstrip("+-")
+        is_octal = node.tag == f"{_YAML}int" and len(digits) > 1 and digits[0] == "0"
+        if ":" in digits or (is_octal and digits[1] not in "xb"):
+            raise ValueError(
+                f"{place}: {node.value} is {value} in YAML: write a number in decimal digits "
+                "without a 0 before them, and text in quotes"
+            )
+    return value
 
 
 def _checked(flag: Flag, value: Any, place: str) -> Any:

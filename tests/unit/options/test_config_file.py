@@ -99,6 +99,13 @@ def test_a_config_file_may_be_flat_or_grouped_and_flags_override_it(tmp_path: Pa
         ("runtime:\n  sed: 1\n", ["line 5", "'sed'", "seed"]),
         ("seed: x\n", ["line 4", "'seed'", "whole number", "'x'"]),
         ("seed: 1.5\n", ["'seed'", "1.5"]),
+        ("seed: 010\n", ["line 4", "'seed'", "010 is 8 in YAML"]),
+        ("runtime:\n  seed: -0_7\n", ["line 5", "'seed'", "-0_7 is -7 in YAML"]),
+        ("num_training_steps: 1:30\n", ["line 4", "'num_training_steps'", "1:30 is 90"]),
+        ("learning_rate: 1:30.5\n", ["line 4", "'learning_rate'", "1:30.5 is 90.5"]),
+        ("<<: {seed: 1}\n", ["line 4", "'<<'", "write the keys out"]),
+        ("runtime: &a\n  seed: 1\ndata:\n  <<: *a\n", ["line 7", "'<<'"]),
+        ("schedule: 3\n", ["line 4", "unknown key 'schedule'"]),
         ("seed: true\n", ["'seed'", "True"]),
         ("seed:\n", ["'seed'", "found nothing"]),
         ("fp16: 1\n", ["'fp16'", "true or false"]),
@@ -118,6 +125,13 @@ def test_a_bad_config_file_is_told_by_file_line_and_key(
     with pytest.raises(ValueError, match=r"train\.yaml") as caught:
         from_yaml(tmp_path, FILE + text)
     assert all(word in str(caught.value) for word in words), caught.value
+
+
+def test_numbers_that_are_read_the_same_everywhere_are_accepted(tmp_path: Path) -> None:
+    text = FILE + "seed: 0\nnum_training_steps: 1_000\nsave_steps: 0x10\nlearning_rate: 01.5\n"
+    options = from_yaml(tmp_path, text)
+    assert (options.runtime.seed, options.optimization.num_training_steps) == (0, 1000)
+    assert (options.checkpoint.save_steps, options.optimization.learning_rate) == (16, 1.5)
 
 
 def test_a_config_file_that_is_no_mapping_is_refused(tmp_path: Path) -> None:

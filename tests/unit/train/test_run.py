@@ -14,8 +14,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-from s2s_ft.cli import EnvironmentFault, TrainingFault
+from s2s_ft.cli import EnvironmentFault, TrainingFault, parse
 from s2s_ft.model.pretrained import load_finetuned
+from s2s_ft.options import TrainOptions, as_dict
 from s2s_ft.train.optimizer import set_learning_rate
 from tests.unit.train.runs import (
     STEPS,
@@ -34,9 +35,12 @@ def test_a_run_leaves_what_users_need(run: Train, output_dir: Path) -> None:
     assert [line["step"] for line in metrics(output_dir)] == [2, 4, 6]
     assert list((output_dir / "tensorboard").iterdir())
     assert list((output_dir / "features").iterdir())
-    told = json.loads((output_dir / "train_options.json").read_text(encoding="utf-8"))
+    path = output_dir / "train_options.json"
+    told = json.loads(path.read_text(encoding="utf-8"))
     assert told["schedule"]["total_steps"] == STEPS
     assert told["data"]["max_target_seq_length"] == 6
+    again = as_dict(parse(TrainOptions, ["--config", str(path)], "run_seq2seq.py", ""))
+    assert told == {**again, "schedule": told["schedule"], "batches": told["batches"]}
 
 
 def test_a_checkpoint_opens_elsewhere(run: Train, output_dir: Path) -> None:
