@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from s2s_ft.options import DecodeOptions, flags_of
-from s2s_ft.options.search import SearchOptions
+from s2s_ft.options.search import DEFAULTS, SearchOptions
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +99,17 @@ def with_defaults(
     if taken and source:
         listed = ", ".join(f"{name} {value}" for name, value in sorted(taken.items()))
         logger.info("from %s: %s", source, listed)
+    if source:
+        _warn_of_idle_flags(options.search, search)
     return replace(options, search=search)
+
+
+def _warn_of_idle_flags(given: SearchOptions, filled: SearchOptions) -> None:
+    """Flags of the original that say nothing by themselves; it took them, so they are no fault."""
+    usual = {"ngram_size": DEFAULTS["ngram_size"], "forbid_ignore_word": None}
+    for name, value in usual.items():
+        if getattr(given, name) not in (None, value) and not filled.forbid_duplicate_ngrams:
+            logger.warning("--%s has no effect without --forbid_duplicate_ngrams", name)
 
 
 def read_defaults(checkpoint: str) -> dict[str, Any]:

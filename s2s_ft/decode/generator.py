@@ -105,6 +105,7 @@ class Generator:
         if chosen is not None and chosen.type == "cuda" and not torch.cuda.is_available():
             raise ValueError(f"device {device}: torch sees no GPU here; give cpu")
         values: dict[str, Any] = {"model_path": str(path), "input_file": "sources"}
+        values["output_format"] = "jsonl"  # which may hold several outputs of a source
         values |= {"bf16": bf16, "fp16": fp16, "int8": int8, "cache_dir": cache_dir}
         values["no_cuda"] = chosen is not None and chosen.type == "cpu"
         given = build(DecodeOptions, values)
@@ -207,11 +208,8 @@ class Generator:
         """The checkpoint and all options of a call."""
         base, values = self._options, as_flags(search)
         checked(values, "Generator")
-        data = replace(
-            base.data,
-            output_format="jsonl",
-            max_seq_length=rest.get("max_seq_length", base.data.max_seq_length),
-        )
+        length = rest.get("max_seq_length", base.data.max_seq_length)
+        data = replace(base.data, max_seq_length=length)
         runtime = replace(
             base.runtime,
             seed=rest.get("seed", base.runtime.seed),

@@ -69,7 +69,9 @@ def read_sources(options: EvaluationOptions, num_references: int) -> list[str] |
     comparison = options.comparison
     if not comparison.baselines and not comparison.examples:
         return None
-    needed_by = "--baselines" if comparison.baselines else None
+    needed_by = "--source_key" if comparison.has_own_source_key else None
+    if comparison.baselines:
+        needed_by = "--baselines"
     return _sources(options, comparison.source_key, num_references, needed_by=needed_by)
 
 

@@ -169,6 +169,19 @@ class ProtocolOptions:
         at_least(0, drop_short=self.drop_short, trunc_len=self.trunc_len)
         at_least(0, duplicate_rate=self.duplicate_rate)
         not_empty(group_key=self.group_key, meteor_jar=self.meteor_jar, languages=self.languages)
+        if self.protocol != "qg":
+            self._refuse_flags_of_questions()
+
+    def _refuse_flags_of_questions(self) -> None:
+        """What concerns references that are grouped says nothing where they are not."""
+        of_questions = {
+            "group_key": self.group_key is not None,
+            "every_prediction": self.every_prediction,
+            "meteor_jar": self.meteor_jar is not None,
+        }
+        for name, is_given in of_questions.items():
+            if is_given:
+                raise ValueError(f"--{name} has no effect without --protocol qg: give both or none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,6 +232,11 @@ class ComparisonOptions:
                 "--dev_file serves the baselines: give --baselines too or leave it out"
             )
 
+    @property
+    def has_own_source_key(self) -> bool:
+        """Whether somebody chose the key of the source."""
+        return self.source_key != ComparisonOptions.source_key
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationOptions:
@@ -228,3 +246,19 @@ class EvaluationOptions:
     scoring: ScoringOptions
     protocol: ProtocolOptions
     comparison: ComparisonOptions
+
+    def __post_init__(self) -> None:
+        """Check what the groups cannot see alone."""
+        comparison = self.comparison
+        if comparison.baselines or comparison.examples or self.protocol.protocol == "qg":
+            return
+        of_sources = {
+            "source_file": comparison.source_file is not None,
+            "source_key": comparison.has_own_source_key,
+        }
+        for name, is_given in of_sources.items():
+            if is_given:
+                raise ValueError(
+                    f"--{name} serves --baselines, --examples and --protocol qg: give one of them "
+                    "too or leave it out"
+                )

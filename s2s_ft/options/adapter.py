@@ -48,11 +48,17 @@ class AdapterOptions:
         more_than(0, lora_alpha=self.lora_alpha)
         share_below_one(lora_dropout=self.lora_dropout)
         not_empty(peft_targets=self.peft_targets)
-        if self.peft is None:
-            self._refuse_flags_without_effect()
+        self._refuse_flags_without_effect()
 
     def _refuse_flags_without_effect(self) -> None:
-        """The other flags say nothing where no adapter is trained."""
+        """The other flags say nothing where no adapter is trained; ia3 has no rank."""
         for each in dataclasses.fields(self):
-            if getattr(self, each.name) != each.default:
+            if getattr(self, each.name) == each.default:
+                continue
+            if self.peft is None:
                 raise ValueError(f"--{each.name} has no effect without --peft: give both or none")
+            if self.peft == "ia3" and each.name.startswith("lora_"):
+                raise ValueError(
+                    f"--{each.name} has no effect with --peft ia3: leave it out, or give --peft "
+                    "lora or dora"
+                )

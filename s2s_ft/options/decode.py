@@ -4,6 +4,7 @@ A fine-tuned checkpoint knows its family, tokenizer, casing and method, so `--mo
 `--input_file` are enough; a flag for one of these overrides what the checkpoint says.
 """
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -53,6 +54,17 @@ class FinetunedModelOptions:
             tokenizer_name=self.tokenizer_name,
             cache_dir=self.cache_dir,
         )
+
+
+_OF_FILES = (
+    "input_format",
+    "output_format",
+    "output_tokens",
+    "split",
+    "subset",
+    "source_key",
+    "target_key",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,8 +143,20 @@ class DecodeDataOptions:
                 "--interactive reads what is typed and shows what it finds: leave --input_file "
                 "and --output_file out"
             )
+        if self.interactive:
+            self._refuse_flags_of_files()
         if self.output_tokens and self.output_format == "text":
             raise ValueError("--output_tokens needs --output_format jsonl: give both or none")
+
+    def _refuse_flags_of_files(self) -> None:
+        """What concerns rows and lines says nothing where a model is tried by hand."""
+        for each in dataclasses.fields(self):
+            is_usual = getattr(self, each.name) == each.default
+            if each.name in _OF_FILES and not is_usual:
+                raise ValueError(
+                    f"--{each.name} has no effect with --interactive, which reads and writes no "
+                    "file: leave it out"
+                )
 
     @property
     def is_streamed(self) -> bool:
@@ -218,7 +242,8 @@ class DecodeOptions:
                 f"--max_seq_length {together} leaves no room for a source beside --max_tgt_length "
                 f"{target or 1}: give --max_seq_length at least {needed} or lower --max_tgt_length"
             )
-        if (self.search.num_return_sequences or 1) > 1 and self.data.output_format == "text":
+        several = (self.search.num_return_sequences or 1) > 1
+        if several and self.data.output_format == "text" and not self.data.interactive:
             raise ValueError(
                 "--num_return_sequences above 1 does not fit --output_format text, which has one "
                 "line per row: give --output_format jsonl"

@@ -1,5 +1,6 @@
 """The options of what is measured on held-out rows while training goes on."""
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -72,12 +73,8 @@ class ValidationOptions:
         """Refuse flags that would do nothing without `--dev_file`."""
         if self.dev_file is not None:
             return
-        useless = {
-            "num_dev_examples": self.num_dev_examples is not None,
-            "eval_steps": self.eval_steps > 0,
-            "eval_metric": self.eval_metric != "loss",
-            "early_stopping_patience": self.early_stopping_patience > 0,
-        }
-        for name, is_given in useless.items():
-            if is_given:
-                raise ValueError(f"--{name} needs held-out rows: give --dev_file or leave it out")
+        for each in dataclasses.fields(self):
+            if getattr(self, each.name) != each.default:
+                raise ValueError(
+                    f"--{each.name} needs held-out rows: give --dev_file or leave it out"
+                )

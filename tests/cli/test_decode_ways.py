@@ -205,11 +205,13 @@ def test_a_reader_that_goes_away_ends_the_stream_quietly(checkpoint, rows):
 
 def test_trying_a_model_by_hand(checkpoint):
     typed = f"{SOURCES[1]}\n:set num_beams 3\n:set num_beams x\n{SOURCES[1]}\n:quit\nnever\n"
-    process = start("decode_seq2seq.py", *command(checkpoint, "--interactive"))
+    flags = ("--interactive", "--beam_size", 2, "--num_return_sequences", 2)
+    process = start("decode_seq2seq.py", *command(checkpoint, *flags))
     shown, errors = process.communicate(typed)
     assert process.returncode == 0, errors
-    first, seconds, mistake, second, _ = shown.splitlines()
+    first, other, seconds, mistake, second, _, _ = shown.splitlines()
     assert first.startswith("1  ")
+    assert other.startswith("2  ")
     assert second.startswith("1  ")
     assert seconds.endswith(" s")
     assert mistake.startswith("error: ")

@@ -99,6 +99,12 @@ def test_sources_may_stand_in_a_file_of_their_own(
     [
         (["--source_file", "{pred}.3", "--baselines"], r"--source_file .* has 3 rows, but --gold"),
         (["--dev_file", "{gold}"], "--dev_file serves the baselines"),
+        (["--source_file", "{gold}"], "--source_file serves --baselines, --examples and"),
+        (["--source_key", "src2"], "--source_key serves --baselines, --examples and"),
+        (["--examples", "2", "--source_key", "nope"], r"--source_key needs sources.*no key `nope`"),
+        (["--group_key", "src"], "--group_key has no effect without --protocol qg"),
+        (["--every_prediction"], "--every_prediction has no effect without --protocol qg"),
+        (["--meteor_jar", "m.jar"], "--meteor_jar has no effect without --protocol qg"),
         (["--num_bootstrap", "0"], "--num_bootstrap is 0"),
         (["--target_key", "nope"], r"--gold .*line 1: no key `nope`; it has src, tgt"),
         (["--baselines", "--dev_file", "{pred}.4"], r"--dev_file .*there is no such file"),

@@ -23,6 +23,7 @@ def other_value(each: Flag) -> Any:
         "num_return_sequences": 1,
         "fp16": False,
         "fp16_opt_level": "o2",
+        "peft": "lora",
         "fine_tuning_method": "causal",
         "mask_way": "v0",
         "source_mask_prob": 1e-5,

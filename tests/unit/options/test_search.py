@@ -87,6 +87,31 @@ def test_what_means_nothing_is_refused(values: dict[str, Any], words: list[str])
 
 
 @pytest.mark.parametrize(
+    "values",
+    [
+        {"input_format": "text"},
+        {"output_format": "jsonl"},
+        {"output_format": "jsonl", "output_tokens": True},
+        {"split": "test"},
+        {"subset": 5},
+        {"source_key": "article"},
+        {"target_key": "summary"},
+    ],
+    ids=str,
+)
+def test_what_concerns_files_is_refused_where_there_are_none(values: dict[str, Any]) -> None:
+    decode(**values)
+    with pytest.raises(
+        ValueError, match=f"--{next(iter(values))} has no effect with --interactive"
+    ):
+        decode(input_file="", interactive=True, **values)
+
+
+def test_several_outputs_can_be_shown_by_hand() -> None:
+    decode(input_file="", interactive=True, beam_size=3, num_return_sequences=3)
+
+
+@pytest.mark.parametrize(
     ("given", "known", "words"),
     [
         ({"temperature": 0.5}, {}, ["--temperature 0.5 needs --do_sample"]),

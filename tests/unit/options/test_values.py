@@ -90,13 +90,21 @@ def test_a_bad_training_value_is_told_by_the_name_of_its_flag(
         ({"peft": None}, {"lora_alpha": 8.0}),
         ({"peft": None}, {"peft_targets": "query"}),
         ({"peft": None}, {"peft_save": "adapter"}),
+        ({"dev_file": None}, {"num_dev_examples": 5}),
+        ({"dev_file": None}, {"eval_steps": 5}),
+        ({"dev_file": None}, {"eval_metric": "bleu"}),
+        ({"dev_file": None}, {"eval_beam_size": 5}),
+        ({"dev_file": None}, {"eval_length_penalty": 0.9}),
+        ({"dev_file": None}, {"eval_batch_size": 4}),
+        ({"dev_file": None}, {"num_samples": 0}),
+        ({"dev_file": None}, {"early_stopping_patience": 2}),
     ],
 )
 def test_flags_that_do_not_go_together_are_both_named(
     one: dict[str, Any], other: dict[str, Any]
 ) -> None:
     for alone in (one, other):
-        if one != {"peft": None}:
+        if None not in one.values():
             train(**alone)
     with pytest.raises(ValueError, match="--") as caught:
         train(**one, **other)
@@ -104,8 +112,17 @@ def test_flags_that_do_not_go_together_are_both_named(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["lora_rank", "lora_alpha", "lora_dropout"])
+def test_an_adapter_without_a_rank_takes_none_of_its_flags(name: str) -> None:
+    train(peft="dora", **{name: 0.5 if name == "lora_dropout" else 8})
+    with pytest.raises(ValueError, match=f"--{name} has no effect with --peft ia3"):
+        train(peft="ia3", **{name: 0.5 if name == "lora_dropout" else 8})
+
+
 def test_flags_that_switch_nothing_on_go_together() -> None:
     train(layer_decay=1, unfreeze_steps=0, peft="lora", fsdp=False)
+    train(peft="ia3", lora_rank=16, lora_alpha=32.0, lora_dropout=0.0, peft_targets="query")
+    train(eval_beam_size=1, eval_batch_size=32, num_samples=3, eval_length_penalty=0.0)
     train(optimizer="adamw", no_cuda=True, fsdp=True)
 
 

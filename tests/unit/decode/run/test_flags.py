@@ -30,10 +30,17 @@ def test_search_settings_come_from_the_flags(decode, search, codec):
     assert search.left_to_right is True
 
 
-def test_ngrams_may_repeat_unless_forbidden(decode, search):
-    decode(ngram_size=2)
+def test_ngrams_may_repeat_unless_forbidden(decode, search, caplog):
+    decode(ngram_size=3)
+    assert "no effect" not in caplog.text
+    decode(ngram_size=2, forbid_ignore_word=".")
     assert search.settings.ngram_size == 0
     assert search.left_to_right is False
+    for name in ("ngram_size", "forbid_ignore_word"):
+        assert f"--{name} has no effect without --forbid_duplicate_ngrams" in caplog.text
+    caplog.clear()
+    decode(ngram_size=2, forbid_ignore_word=".", forbid_duplicate_ngrams=True)
+    assert "no effect" not in caplog.text
 
 
 def test_an_unknown_word_names_its_flag(decode):
@@ -88,6 +95,8 @@ def test_what_was_not_given_comes_from_the_checkpoint(decode, search, tmp_path, 
     assert f"generation_config.json: {told}" in caplog.text
     decode(beam_size=1, forbid_duplicate_ngrams=False)
     assert (search.settings.beam_size, search.settings.ngram_size) == (1, 0)
+    decode(forbid_ignore_word=".")
+    assert "no effect" not in caplog.text
 
 
 def test_a_wrong_default_of_the_checkpoint_names_its_file(decode, tmp_path):

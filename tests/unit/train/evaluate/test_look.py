@@ -140,7 +140,7 @@ def test_rows_that_are_lists_of_tokens(open_rows: Open, load: Load, tmp_path: Pa
 
 
 def test_without_a_file_there_is_nothing_to_look_at(open_rows: Callable[..., Any]) -> None:
-    assert open_rows(dev_file=None) is None
+    assert open_rows(dev_file=None, eval_batch_size=32) is None
 
 
 def test_a_file_that_is_not_there(open_rows: Open) -> None:
