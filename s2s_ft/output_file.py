@@ -77,7 +77,8 @@ def writing(path: str | Path, flag: str = "--output_file") -> Iterator[None]:
 def write_whole(path: Path, parts: Iterable[str]) -> None:
     """Write a file in one step: under another name in the same folder, synced, then renamed.
 
-    Whoever reads it meanwhile finds the old one or the new one.
+    Whoever reads it meanwhile finds the old one or the new one. A link stays one: the file that it
+    leads to is written.
 
     Args:
         path: The file; its folder is there.
@@ -85,8 +86,12 @@ def write_whole(path: Path, parts: Iterable[str]) -> None:
             `\\ud83d` on its own) becomes a question mark.
 
     Raises:
+        ValueError: A pipe or a device is there, which a file would take the place of.
         OSError: It cannot be written; what was there stands, and nothing is left beside it.
     """
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path}: is no file to write anew; name another place")
+    path = Path(os.path.realpath(path))
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("w", encoding="utf-8", errors="replace", newline="\n") as stream:

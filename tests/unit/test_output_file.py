@@ -77,3 +77,22 @@ def test_an_output_takes_the_place_of_no_file_of_a_checkpoint(tmp_path, name, is
     else:
         checked_output(tmp_path / "model" / name, reads)
     checked_output(tmp_path / name, reads)
+
+
+@pytest.mark.parametrize("target", ["kept/file", "kept/new"])
+def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path, target):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "file").write_text("before")
+    (tmp_path / "out").symlink_to(target)
+    write_whole(tmp_path / "out", ["after"])
+    assert (tmp_path / "out").is_symlink()
+    assert (tmp_path / target).read_text() == "after"
+    assert [path.name for path in tmp_path.rglob("*partial*")] == []
+
+
+def test_a_pipe_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "out")
+    with pytest.raises(ValueError, match=r"/out: is no file to write anew; name another place"):
+        write_whole(tmp_path / "out", ["after"])
+    assert (tmp_path / "out").is_fifo()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -108,6 +108,8 @@ def output_file(name: str, options: DecodeOptions) -> Path:
     """
     data, model, search = options.data, options.model, options.search
     folder = Path(name)  # of a hub id only the last part becomes part of a file name
+    if folder.name in ("", ".."):  # such as `.`, beside which nothing can be named
+        folder = folder.resolve()
     split = data.split or stem_of(data.input_file)
     output = data.output_file or f"{folder if folder.is_dir() else folder.name}.{split}"
     reads = (

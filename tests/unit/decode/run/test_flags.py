@@ -2,9 +2,12 @@
 
 import json
 import logging
+import os
 
 import pytest
 
+from s2s_ft.decode.ways.files import output_file
+from s2s_ft.options import DecodeOptions, build
 from s2s_ft.options.decode import DecodeRuntimeOptions
 
 
@@ -53,6 +56,18 @@ def test_output_must_be_neither_folder_nor_input(decode, tmp_path, input_file):
         decode(output_file=str(tmp_path))
     with pytest.raises(ValueError, match=r"--output_file .*: is what --input_file reads"):
         decode(output_file=str(input_file))
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match=r"--output_file .*/pipe: is a device or a pipe"):
+        decode(output_file=str(tmp_path / "pipe"))
+    assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize("name", [".", "inner/.."])
+def test_the_default_output_lies_beside_a_folder_that_is_named_by_dots(tmp_path, monkeypatch, name):
+    (tmp_path / "model" / "inner").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "model")
+    flags = {"model_path": name, "input_file": "dev.en.jsonl"}
+    assert output_file(name, build(DecodeOptions, flags)) == tmp_path / "model.dev.en"
 
 
 def test_output_must_not_be_of_the_checkpoint_nor_traces_the_input(decode, tmp_path, input_file):
