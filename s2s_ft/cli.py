@@ -14,12 +14,22 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import TextIO
 
 from s2s_ft.options.parser import parse
 
-__all__ = ["EnvironmentFault", "TrainingFault", "parse", "run", "setup_logging"]
+__all__ = [
+    "EnvironmentFault",
+    "TrainingFault",
+    "parse",
+    "run",
+    "setup_logging",
+    "standard_input",
+    "standard_output",
+]
 
 LOG_HANDLER = "s2s_ft"
+LAST_STANDARD_STREAM = 2
 OUR_LOGGERS = ("s2s_ft", "__main__")  # a module run with python -m is called __main__
 
 
@@ -47,17 +57,41 @@ def run(main: Callable[[], int]) -> int:
 
     SIGTERM ends the command in an orderly way, through `SystemExit`, unless it has another handler.
     """
+    _fill_closed_streams()
     setup_logging()
     try:
         with _orderly_end_on_sigterm():
             code = _code_of(main)
-            sys.stdout.flush()  # so that a closed pipe is met here and not at the interpreter's end
+            if sys.stdout is not None:
+                sys.stdout.flush()  # a closed pipe is met here and not at the interpreter's end
             return code
     except BrokenPipeError:
         _drop_further_output()
         return 128 + signal.SIGPIPE
     except (KeyboardInterrupt, Exception) as fault:
         return _report(fault)
+
+
+def standard_input() -> TextIO:
+    """Standard input.
+
+    Raises:
+        EnvironmentFault: Whoever started the command closed it.
+    """
+    if sys.stdin is None:
+        raise EnvironmentFault("standard input is closed: leave it open, or name a file")
+    return sys.stdin
+
+
+def standard_output() -> TextIO:
+    """Standard output, for what must not be lost.
+
+    Raises:
+        EnvironmentFault: Whoever started the command closed it.
+    """
+    if sys.stdout is None:
+        raise EnvironmentFault("standard output is closed: leave it open, or name a file")
+    return sys.stdout
 
 
 def setup_logging(*, level: int = logging.INFO) -> None:
@@ -84,6 +118,16 @@ class _LogFormatter(logging.Formatter):
         if record.levelno >= logging.WARNING:
             record.message = f"{record.levelname.lower()}: {record.message}"
         return super().formatMessage(record)
+
+
+def _fill_closed_streams() -> None:
+    """Take the numbers of standard streams that are closed, which else the next files that are
+    opened would get, and in them whatever a library prints.
+    """
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        while (number := os.open(os.devnull, os.O_RDWR)) <= LAST_STANDARD_STREAM:
+            os.set_inheritable(number, True)
+        os.close(number)
 
 
 @contextlib.contextmanager

@@ -110,6 +110,25 @@ def test_no_more_workers_start_than_there_are_shares(
     assert "--workers 8: 1 of them have work to do" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("closed", ["stdin", "stdout"])
+def test_a_closed_standard_stream_is_told_of(
+    checkpoint, rows, tmp_path, monkeypatch, capsys, closed
+):
+    monkeypatch.setattr(sys, closed, None)
+    code = decode_main(command(checkpoint, "--input_file", rows, "--output_file", "-"))
+    assert code == (0 if closed == "stdin" else 1)
+    assert decode_main(command(checkpoint, "--interactive")) == 1
+    to_file = ["--output_file", tmp_path / "out"]
+    assert decode_main(command(checkpoint, "--input_file", rows, *to_file)) == 0
+    assert (tmp_path / "out").read_text().count("\n") == len(SOURCES)
+    if closed == "stdin":
+        assert decode_main(command(checkpoint, "--input_file", "-")) == 1
+        assert decode_main(command(checkpoint, "--input_file", "-", *to_file)) == 1
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    name = {"stdin": "input", "stdout": "output"}[closed]
+    assert {*told} == {f"error: standard {name} is closed: leave it open, or name a file"}
+
+
 def test_ranks_of_torchrun_give_the_same_bytes(checkpoint, rows, whole, tmp_path):
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     flags = ["--input_file", rows, "--output_file", tmp_path / "out", *FLAGS]

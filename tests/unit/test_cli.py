@@ -5,13 +5,22 @@ import errno
 import logging
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from s2s_ft.cli import EnvironmentFault, TrainingFault, parse, run, setup_logging
+from s2s_ft.cli import (
+    EnvironmentFault,
+    TrainingFault,
+    parse,
+    run,
+    setup_logging,
+    standard_input,
+    standard_output,
+)
 from s2s_ft.options import DecodeOptions, TrainOptions
 
 REQUIRED = ["--train_file", "a.jsonl", "--model_name_or_path", "encoder", "--output_dir", "out"]
@@ -226,3 +235,28 @@ def test_the_log_goes_to_stderr_with_the_time_once(capsys: pytest.CaptureFixture
 def test_argv_of_the_process_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["run_seq2seq.py", *REQUIRED, "--seed", "9"])
     assert parse(TrainOptions, None, "run_seq2seq.py", "").runtime.seed == 9
+
+
+def test_closed_standard_streams_end_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stdin", None)
+    assert run(lambda: 0) == 0
+    assert run(lambda: len(standard_input().read())) == 1
+    assert run(lambda: standard_output().write("lost")) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "error: standard input is closed: leave it open, or name a file",
+        "error: standard output is closed: leave it open, or name a file",
+    ]
+
+
+def test_no_file_takes_the_number_of_a_closed_stream() -> None:
+    code = "import os; from s2s_ft.cli import run; exit(run(lambda: os.open(os.devnull, 0)))"
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$0" -c "$1" <&- >&-', sys.executable, code],
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (3, "")

@@ -13,13 +13,13 @@ input and the line.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from s2s_ft.cli import standard_input
 from s2s_ft.data.examples import (
     BYTE_ORDER_MARK,
     RawRow,
@@ -122,6 +122,7 @@ def read_rows(options: DecodeDataOptions) -> Iterator[Row]:
 
     Raises:
         ValueError: A row is not as it should be, or there is none.
+        EnvironmentFault: Standard input is closed.
         OSError: The input cannot be read.
     """
     reader, found = RowReader(options), False
@@ -145,7 +146,7 @@ def stem_of(input_file: str) -> str:
 
 def _rows(reader: RowReader, options: DecodeDataOptions) -> Iterator[Row]:
     if options.input_file == STANDARD:
-        yield from _rows_of(reader, sys.stdin.buffer)
+        yield from _rows_of(reader, standard_input().buffer)
     else:
         with open_data(options.input_file) as stream:
             yield from _rows_of(reader, stream)

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from s2s_ft.cli import standard_input, standard_output
 from s2s_ft.decode.defaults import FLAG_OF_NAME
 from s2s_ft.decode.generator import EVERY_OTHER_OPTION, Generator
 
@@ -124,9 +125,13 @@ def talk(generator: Generator, *, tokenized: bool = False) -> None:
     Args:
         generator: The model.
         tokenized: Whether sources are tokens with spaces between (`--tokenized_input`).
+
+    Raises:
+        EnvironmentFault: Standard input or output is closed.
     """
     session = Session(generator, tokenized=tokenized)
-    if sys.stdin.isatty():
+    standard_output()
+    if standard_input().isatty():
         with contextlib.suppress(ImportError):
             import readline  # noqa: F401 gives input() its history
         print("Type a source as tokens, or :help." if tokenized else "Type a source, or :help.")

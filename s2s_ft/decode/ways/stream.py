@@ -11,11 +11,11 @@ from __future__ import annotations
 import logging
 import os
 import select
-import sys
 from collections.abc import Iterator
 from itertools import islice
 from typing import IO, Protocol
 
+from s2s_ft.cli import standard_input, standard_output
 from s2s_ft.data.examples import open_data
 from s2s_ft.decode.decoder import Decoder
 from s2s_ft.decode.lines.outputs import Line
@@ -200,10 +200,11 @@ def stream(decoder: Decoder) -> Feed:
     Raises:
         ValueError: a row is not as it should be, or there is none.
         BrokenPipeError: nobody reads the output any more.
+        EnvironmentFault: standard input or output is closed.
     """
     data = decoder.options.data
     if data.input_file == STANDARD:
-        feed = Feed(PipeLines(sys.stdin.fileno()), decoder)
+        feed = Feed(PipeLines(standard_input().fileno()), decoder)
         _decode(feed, decoder)
     else:
         with open_data(data.input_file) as file:
@@ -215,7 +216,7 @@ def stream(decoder: Decoder) -> Feed:
 
 
 def _decode(feed: Feed, decoder: Decoder) -> None:
-    out = InOrder(sys.stdout.buffer)
+    out = InOrder(standard_output().buffer)
     with decoder.at_work():
         while items := feed.wait():
             for line in decoder.lines(feed.more(items)):
