@@ -141,10 +141,16 @@ class TextCodec:
             One list of ids per value, in order.
 
         Raises:
-            ValueError: A listed token is unknown and the tokenizer has no unknown token.
+            ValueError: A text holds half a character, or a listed token is unknown and the
+                tokenizer has no unknown token.
         """
         texts = [value for value in values if isinstance(value, str)]
-        encoded = iter(self._backend.encode_batch_fast(texts, add_special_tokens=False))
+        try:
+            encoded = iter(self._backend.encode_batch_fast(texts, add_special_tokens=False))
+        except TypeError:
+            for text in texts:
+                check_characters(text)
+            raise
         return [
             next(encoded).ids if isinstance(value, str) else [self.token_id(x) for x in value]
             for value in values
@@ -226,6 +232,21 @@ class TextCodec:
             normal = pair if normalizer is None else normalizer.normalize_str(pair)
             self._known_cuts[pair] = cutter is not None and len(cutter.pre_tokenize_str(normal)) > 1
         return self._known_cuts[pair]
+
+
+def check_characters(text: str) -> None:
+    """Refuse what no tokenizer takes for text.
+
+    Raises:
+        ValueError: It holds half a character.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as fault:
+        raise ValueError(
+            f"{text!r} holds half a character (a byte that is not UTF-8, or an escape such as "
+            "\\ud83d on its own); write the whole character"
+        ) from fault
 
 
 def _special_ids(

@@ -144,8 +144,7 @@ class Reading:
 
     def _items(self, rows: Sequence[Row], first: int) -> Iterator[Item]:
         room = self.method.max_source_length - self.method.num_source_special
-        sources = self.codec.encode([row.source for row in rows])
-        for number, (row, tokens) in enumerate(zip(rows, sources, strict=True)):
+        for number, (row, tokens) in enumerate(zip(rows, self._encoded(rows), strict=True)):
             ids = np.array(tokens, dtype=np.int64)
             prefix, phrases = self._wishes(row)
             request = Request(
@@ -156,14 +155,23 @@ class Reading:
             )
             yield Item(request, row.line, row.label, is_cut=ids.size > room)
 
+    def _encoded(self, rows: Sequence[Row]) -> list[list[int]]:
+        """The tokens of the sources; of those that have none, the first names its line."""
+        try:
+            return self.codec.encode([row.source for row in rows])
+        except ValueError as fault:
+            if len(rows) == 1:
+                raise self._fault(rows[0], str(fault)) from fault
+            return [self._encoded([row])[0] for row in rows]
+
     def _wishes(self, row: Row) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
         """What a row wants at the beginning of its output, and what inside of it."""
         if not row.prefix and not row.force_words:
             return (), ()
-        prefix = tuple(self.codec.encode([row.prefix])[0]) if row.prefix else ()
         if row.force_words and self.without_words:
             raise self._fault(row, f"force_words and {self.without_words} exclude each other")
         try:
+            prefix = tuple(self.codec.encode([row.prefix])[0]) if row.prefix else ()
             phrases = wanted_phrases(row.force_words, self.codec, "force_words")
         except ValueError as fault:
             raise self._fault(row, str(fault).removeprefix("--")) from fault

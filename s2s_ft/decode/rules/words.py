@@ -88,7 +88,11 @@ def _distinct(texts: list[str], codec: TextCodec, flag: str) -> Sequences:
     unknown, special = codec.tokenizer.unk_token_id, codec.special
     reserved = {special.cls, special.sep, special.pad, special.mask}
     sequences: dict[tuple[int, ...], None] = {}
-    for text, ids in zip(texts, codec.encode(texts), strict=True):
+    try:
+        encoded = codec.encode(texts)
+    except ValueError as fault:
+        raise ValueError(f"--{flag}: {fault}") from fault
+    for text, ids in zip(texts, encoded, strict=True):
         if not ids or unknown in ids:
             raise ValueError(
                 f"--{flag}: the tokenizer cannot write {text.strip()!r}; spell it with characters "

@@ -13,6 +13,7 @@ it is read, too, without a prompt. A mistake costs a line that says so, and noth
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import logging
 import sys
@@ -23,6 +24,7 @@ from typing import Any
 from s2s_ft.cli import standard_input, standard_output
 from s2s_ft.decode.defaults import FLAG_OF_NAME
 from s2s_ft.decode.generator import EVERY_OTHER_OPTION, Generator
+from s2s_ft.text.codec import check_characters
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +66,11 @@ class Session:
         Raises:
             EOFError: the user leaves.
         """
+        try:
+            check_characters(line.strip())
+        except ValueError as fault:  # what is said of such a line could not be shown, either
+            yield _told(fault)
+            return
         word, _, rest = line.strip().partition(" ")
         if word in (":quit", ":q", ":exit"):
             raise EOFError
@@ -146,6 +153,8 @@ def talk(generator: Generator, *, tokenized: bool = False) -> None:
 def _typed() -> Iterator[str]:
     """What is typed, line by line."""
     if not sys.stdin.isatty():
+        if isinstance(sys.stdin, io.TextIOWrapper):  # what is not UTF-8 spoils its own line only
+            sys.stdin.reconfigure(errors="surrogateescape")
         yield from sys.stdin
         return
     while True:

@@ -110,3 +110,10 @@ def test_the_name_of_no_file_is_warned_of(value: str, caplog: pytest.LogCaptureF
 def test_words_are_not_warned_of(value: str, caplog: pytest.LogCaptureFixture) -> None:
     read_words(value, "bad_words")
     assert not caplog.text
+
+
+def test_half_a_character_names_the_flag(word_piece: TextCodec) -> None:
+    with pytest.raises(ValueError, match="^--bad_words: 'a.udcff' holds half a character"):
+        forbidden_sequences(["the", "a\udcff"], word_piece)
+    with pytest.raises(ValueError, match="^--force_words: ' a.udcff' holds half a character"):
+        wanted_phrases(["a\udcff"], word_piece)

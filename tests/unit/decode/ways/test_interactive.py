@@ -1,9 +1,11 @@
 """What is typed and what is answered, with a stand-in for the model."""
 
+import io
+
 import pytest
 
 from s2s_ft.decode.generator import Output
-from s2s_ft.decode.ways.interactive import Session
+from s2s_ft.decode.ways.interactive import Session, talk
 
 
 class Echo:
@@ -58,6 +60,19 @@ def test_a_mistake_changes_nothing(say):
     assert say(":nonsense") == ["no command :nonsense; :help lists them"]
     assert say("bad") == ["error: no way"]
     assert say("a")[0].endswith(" a!!")
+
+
+def test_what_is_not_utf8_spoils_its_own_line_only(capsys, monkeypatch):
+    typed = io.BytesIO(b"a \xff\n:prefix \xff\n:set \xff 1\nlinux\n")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(typed, encoding="utf-8"))
+    talk(Echo())
+    *mistakes, answer, _ = capsys.readouterr().out.splitlines()
+    assert [line.split(" holds ")[0] for line in mistakes] == [
+        r"error: 'a \udcff'",
+        r"error: ':prefix \udcff'",
+        r"error: ':set \udcff 1'",
+    ]
+    assert answer.endswith(" linux!")
 
 
 def test_a_prefix_holds_until_it_is_taken_back(say):
