@@ -179,7 +179,8 @@ class SearchOptions:
         """These options with every flag known that has a default.
 
         What is given wins: `--do_sample` over the checkpoint's beams, several beams over its
-        sampling; and what only sampling reads is left out of `known` where nothing is sampled.
+        sampling; `--beam_size 1` or `--num_beam_groups 1` over its groups; and what only sampling
+        reads is left out of `known` where nothing is sampled.
 
         Args:
             known: Values by flag name that the checkpoint gives; None in it means not given.
@@ -193,6 +194,10 @@ class SearchOptions:
             _drop(defaults, ONLY_SEARCHING)
         elif (self.beam_size or 1) > 1 or (self.num_beam_groups or 1) > 1:
             _drop(defaults, ("do_sample",))
+        if self.num_beam_groups == 1:
+            _drop(defaults, ("diversity_penalty",))
+        elif self.beam_size == 1 and self.num_beam_groups is None:
+            _drop(defaults, ("num_beam_groups", "diversity_penalty"))
         samples = defaults.get("do_sample") if self.do_sample is None else self.do_sample
         if not samples:
             _drop(defaults, ONLY_SAMPLING)

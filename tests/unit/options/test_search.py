@@ -24,6 +24,9 @@ def test_the_checkpoint_stands_before_the_defaults_and_behind_what_is_given() ->
     assert (options.beam_size, options.min_len, options.length_penalty) == (5, 2, 0.0)
 
 
+GROUPS = {"beam_size": 4, "num_beam_groups": 2, "diversity_penalty": 1.0}
+
+
 @pytest.mark.parametrize(
     ("given", "known", "expected"),
     [
@@ -42,6 +45,10 @@ def test_the_checkpoint_stands_before_the_defaults_and_behind_what_is_given() ->
         ({"do_sample": True}, {"temperature": 0.7}, {"temperature": 0.7}),
         ({"top_k": 9}, {"do_sample": True, "top_k": 5}, {"top_k": 9}),
         ({"length_reward": 0.5}, {"length_penalty": 1.0}, {"length_penalty": 0.0}),
+        # what groups need means nothing without them
+        ({"num_beam_groups": 1}, GROUPS, {"beam_size": 4, "diversity_penalty": 0.0}),
+        ({"beam_size": 1}, GROUPS, {"num_beam_groups": 1, "diversity_penalty": 0.0}),
+        ({"num_beam_groups": 4}, GROUPS, {"beam_size": 4, "diversity_penalty": 1.0}),
     ],
 )
 def test_what_is_given_wins(
