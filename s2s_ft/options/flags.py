@@ -124,6 +124,9 @@ def build(options_class: type[Options], values: Mapping[str, Any]) -> Options:
         ValueError: a value is out of range; the message names the flag.
     """
     groups = groups_of(options_class)
+    for name, value in values.items():
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError(f"--{name} holds a NUL character, which no name can: take it out")
     # A list of texts becomes a tuple, as nothing in options changes.
     values = {name: tuple(x) if isinstance(x, list) else x for name, x in values.items()}
     arguments = {name: values[name] for name in _own_names(options_class) & values.keys()}
