@@ -20,9 +20,8 @@ from s2s_ft.decode.lines.outputs import Line, Wording
 from s2s_ft.decode.lines.rows import Row, name_of
 from s2s_ft.decode.lines.sources import Item, Reading
 from s2s_ft.decode.loading import FineTuned
-from s2s_ft.decode.rules.forced import check_request
 from s2s_ft.decode.rules.phrases import num_missing
-from s2s_ft.decode.rules.words import Sequences, forbidden_sequences, wanted_phrases
+from s2s_ft.decode.rules.words import Sequences
 from s2s_ft.decode.search.hypotheses import SearchResult
 from s2s_ft.decode.search.isolation import isolated
 from s2s_ft.decode.search.requests import (
@@ -34,9 +33,15 @@ from s2s_ft.decode.search.requests import (
 )
 from s2s_ft.decode.search.settings import SearchSettings
 from s2s_ft.decode.session import generate
-from s2s_ft.decode.wishes import budget_of, forced_words, search_settings
+from s2s_ft.decode.wishes import (
+    budget_of,
+    fitting,
+    flag_without_words,
+    forced_words,
+    listed_words,
+    search_settings,
+)
 from s2s_ft.options import DecodeOptions
-from s2s_ft.options.search import SearchOptions
 
 logger = logging.getLogger(__name__)
 
@@ -97,14 +102,13 @@ class Decoder:
         Raises:
             ValueError: the tokenizer cannot write a word, or the search cannot hold words.
         """
-        codec, flag = self.fine_tuned.codec, _flag_without_words(self.options.search)
-        if forced and flag:
-            raise ValueError(f"force_words and {flag} exclude each other: give one of them")
-        bad_words = self.settings.bad_words + forbidden_sequences(bad, codec)
+        bad_words, phrases = listed_words(
+            self.options.search, self.fine_tuned.codec, bad=bad, forced=forced
+        )
         return replace(
             self,
-            settings=replace(self.settings, bad_words=bad_words),
-            force_words=self.force_words + wanted_phrases(forced, codec),
+            settings=replace(self.settings, bad_words=self.settings.bad_words + bad_words),
+            force_words=self.force_words + phrases,
         )
 
     @property
@@ -115,7 +119,7 @@ class Decoder:
             self.fine_tuned.method,
             self.name,
             self.force_words,
-            without_words=_flag_without_words(self.options.search),
+            without_words=flag_without_words(self.options.search),
         )
 
     @property
@@ -220,26 +224,13 @@ class Decoder:
         Raises:
             ValueError: an item wants what no output can have; input and line are named.
         """
-        for item in items:
-            if item is not None and not item.is_empty:
-                try:
-                    check_request(item.request, self.settings)
-                except ValueError as fault:
-                    raise ValueError(f"{self.name}, line {item.line}: {fault}") from fault
-            yield item
+        return fitting(items, self.settings, self.name)
 
     def _named(self, item: Item) -> ValueError:
         return ValueError(
             f"{self.name}, line {item.line}: gets scores that are no numbers; the weights of "
             "--model_path are damaged, or too large for --fp16 (try --bf16)"
         )
-
-
-def _flag_without_words(search: SearchOptions) -> str:
-    """A flag that does not go together with forced words, if there is one."""
-    if search.do_sample:
-        return "--do_sample"
-    return "--num_beam_groups" if (search.num_beam_groups or 1) > 1 else ""
 
 
 def _lacks_words(request: Request, result: SearchResult) -> bool:

@@ -15,11 +15,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from s2s_ft.cli import EnvironmentFault
 from s2s_ft.options import DecodeOptions, flags_of
 from s2s_ft.options.search import DEFAULTS, SearchOptions
 
@@ -54,6 +57,9 @@ FLAG_OF_NAME = {
 }
 """What transformers calls an option, or would, and our flag for it."""
 
+EVERY_OTHER_OPTION = ("seed", "max_seq_length")
+"""Options of a call from Python that are none of the search's."""
+
 _OLDER_NAMES = {"max_length": "max_new_tokens", "min_length": "min_new_tokens"}
 _NOT_FROM_THE_FILE = ("num_return_sequences", "bad_words", "force_words", "length_reward")
 _WITHOUT_EFFECT = (
@@ -85,23 +91,21 @@ def with_defaults(
     Raises:
         ValueError: the checkpoint's values do not fit those given.
     """
+    free = {name for name in known if getattr(options.search, name) is None}
     try:
         search = options.search.filled(known)
+        filled = replace(options, search=search)
     except ValueError as fault:
-        if not known:
+        if free.isdisjoint(re.findall(r"--(\w+)", str(fault))):
             raise
         raise ValueError(f"{fault} (with what {source or FILE} says)") from fault
-    taken = {
-        name: value
-        for name, value in known.items()
-        if getattr(options.search, name) is None and getattr(search, name) == value
-    }
+    taken = {name: known[name] for name in free if getattr(search, name) == known[name]}
     if taken and source:
         listed = ", ".join(f"{name} {value}" for name, value in sorted(taken.items()))
         logger.info("from %s: %s", source, listed)
     if source:
-        _warn_of_idle_flags(options.search, search)
-    return replace(options, search=search)
+        _warn_of_idle_flags(options.search, filled.search)
+    return filled
 
 
 def _warn_of_idle_flags(given: SearchOptions, filled: SearchOptions) -> None:
@@ -157,9 +161,19 @@ def as_flags(named: Mapping[str, Any]) -> dict[str, Any]:
 
 def in_their_names(message: str) -> str:
     """A message about flags, with transformers' names in their place."""
-    for name, flag in FLAG_OF_NAME.items():
-        message = message.replace(f"--{flag} ", f"{name} ").replace(f"--{flag}:", f"{name}:")
-    return message
+    names = _names()
+    return re.sub(r"--(\w+)", lambda found: names.get(found[1], found[0]), message)
+
+
+@contextmanager
+def told_in_their_names() -> Iterator[None]:
+    """Where faults name options as transformers does, whatever raises them."""
+    try:
+        yield
+    except EnvironmentFault as fault:
+        raise EnvironmentFault(in_their_names(str(fault))) from fault
+    except ValueError as fault:
+        raise ValueError(in_their_names(str(fault))) from fault
 
 
 def checked(values: Mapping[str, Any], source: str) -> None:
@@ -169,10 +183,16 @@ def checked(values: Mapping[str, Any], source: str) -> None:
         values: By flag.
         source: Where they come from, for the message.
     """
-    for flag in flags_of(SearchOptions):
+    names = _names()
+    for flag in flags_of(DecodeOptions):
         if flag.name in values and (problem := flag.problem(values[flag.name])):
-            name = next(name for name, each in FLAG_OF_NAME.items() if each == flag.name)
-            raise ValueError(f"{source}: {name}: {problem}")
+            raise ValueError(f"{source}: {names[flag.name]}: {problem}")
+
+
+def _names() -> dict[str, str]:
+    """What options are called outside of the command line, by flag."""
+    own = {flag.name: flag.name for flag in flags_of(DecodeOptions)}
+    return own | {flag: name for name, flag in FLAG_OF_NAME.items()}
 
 
 def _known(content: Mapping[str, Any], path: Path) -> dict[str, Any]:

@@ -14,31 +14,24 @@ may be used from several threads: calls take turns, as there is one model.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from s2s_ft.decode.arguments import device_of, rows_of
+from s2s_ft.decode.call import Call
 from s2s_ft.decode.decoder import Decoder
-from s2s_ft.decode.defaults import (
-    as_flags,
-    checked,
-    in_their_names,
-    read_defaults,
-    with_defaults,
-)
+from s2s_ft.decode.defaults import read_defaults, told_in_their_names, with_defaults
 from s2s_ft.decode.device import choose_device
-from s2s_ft.decode.lines.rows import Row, Text
+from s2s_ft.decode.lines.rows import Text
 from s2s_ft.decode.lines.sources import Item, longest_first
 from s2s_ft.decode.loading import FineTuned, load
 from s2s_ft.decode.search.hypotheses import SearchResult
 from s2s_ft.model.precision import fast_float32_matmul
 from s2s_ft.options import DecodeOptions, build
-
-EVERY_OTHER_OPTION = ("seed", "max_seq_length")
-"""Options of a call that are none of the search's."""
 
 
 @dataclass(frozen=True)
@@ -99,11 +92,10 @@ class Generator:
             cache_dir: Folder for what is downloaded from the hub.
 
         Raises:
-            ValueError: It cannot be loaded, or the device has not got the number format.
+            ValueError: It cannot be loaded, there is no such device, or it has not got the number
+                format.
         """
-        chosen = None if device is None else torch.device(device)
-        if chosen is not None and chosen.type == "cuda" and not torch.cuda.is_available():
-            raise ValueError(f"device {device}: torch sees no GPU here; give cpu")
+        chosen = device_of(device)
         values: dict[str, Any] = {"model_path": str(path), "input_file": "sources"}
         values["output_format"] = "jsonl"  # which may hold several outputs of a source
         values |= {"bf16": bf16, "fp16": fp16, "int8": int8, "cache_dir": cache_dir}
@@ -140,7 +132,7 @@ class Generator:
         sources: Sequence[Text],
         *,
         prefixes: Sequence[Text | None] | None = None,
-        phrases: Sequence[Sequence[str] | None] | None = None,
+        phrases: Sequence[str | Sequence[str] | None] | None = None,
         batch_size: int | None = None,
         **options: Any,
     ) -> list[list[Output]]:
@@ -149,7 +141,8 @@ class Generator:
         Args:
             sources: Texts, or lists of tokens that are only looked up.
             prefixes: How the outputs begin, one a source; None = free.
-            phrases: What the outputs must hold, one list a source; None = nothing.
+            phrases: What the outputs must hold, one list a source, or text with | between;
+                None = nothing.
             batch_size: Sources at a time; 64 on a CPU (128 with one beam, fewer where they are
                 long) and 128 on a GPU unless given. What does not fit into memory is halved.
             options: num_beams, num_return_sequences, max_new_tokens, min_new_tokens,
@@ -164,11 +157,12 @@ class Generator:
 
         Raises:
             ValueError: An option is unknown or out of range, or a source is not text.
+            EnvironmentFault: The device's memory does not hold one source at a time.
         """
         decoder = self.decoder(batch_size, **options)
-        rows = _rows(sources, prefixes, phrases)
+        rows = rows_of(sources, prefixes, phrases)
         found: list[list[Output]] = [[] for _ in rows]
-        with self._lock, decoder.at_work():
+        with self._lock, told_in_their_names(), decoder.at_work():
             items = longest_first(decoder.reading.items(rows))
             for item, result in decoder.results(items):
                 found[item.index] = _outputs(decoder, item, result)
@@ -193,65 +187,12 @@ class Generator:
         Raises:
             ValueError: An option is unknown or out of range.
         """
-        rest = {key: value for key, value in options.items() if key in EVERY_OTHER_OPTION}
-        search = {key: value for key, value in options.items() if key not in rest}
-        listed = {key: _taken_words(key, search) for key in ("bad_words", "force_words")}
-        try:
-            decoder = Decoder.of(*self._fitted(batch_size, search, rest))
-            return decoder.with_words(bad=listed["bad_words"], forced=listed["force_words"])
-        except ValueError as fault:
-            raise ValueError(in_their_names(str(fault))) from fault
-
-    def _fitted(
-        self, batch_size: int | None, search: Mapping[str, Any], rest: Mapping[str, Any]
-    ) -> tuple[FineTuned, DecodeOptions]:
-        """The checkpoint and all options of a call."""
-        base, values = self._options, as_flags(search)
-        checked(values, "Generator")
-        length = rest.get("max_seq_length", base.data.max_seq_length)
-        data = replace(base.data, max_seq_length=length)
-        runtime = replace(
-            base.runtime,
-            seed=rest.get("seed", base.runtime.seed),
-            batch_size=base.runtime.batch_size if batch_size is None else batch_size,
-        )
-        options = replace(base, search=replace(base.search, **values), data=data, runtime=runtime)
-        options = with_defaults(options, self._known)
-        return self._fine_tuned.fitted(options), options
-
-
-def _taken_words(key: str, search: dict[str, Any]) -> Sequence[str]:
-    """The words of a list, taken out of the options; what the flag would take stays among them.
-    A listed word is never looked for as a file, as programs pass on what their users say.
-    """
-    if not isinstance(search.get(key), list | tuple):
-        return ()
-    words: Sequence[str] = search.pop(key)
-    for word in words:
-        if not isinstance(word, str):
-            raise ValueError(f"{key}: {word!r} is no word; give strings")
-    return words
-
-
-def _rows(
-    sources: Sequence[Text],
-    prefixes: Sequence[Text | None] | None,
-    phrases: Sequence[Sequence[str] | None] | None,
-) -> list[Row]:
-    """Sources as rows."""
-    if isinstance(sources, str):
-        raise ValueError("sources is one text: give a list of texts")
-    for name, values in (("prefixes", prefixes), ("phrases", phrases)):
-        if values is not None and len(values) != len(sources):
-            raise ValueError(f"{name} has {len(values)} entries for {len(sources)} sources")
-    rows = []
-    for number, source in enumerate(sources):
-        if not isinstance(source, str | list):
-            raise ValueError(f"source {number} is a {type(source).__name__}: give text or tokens")
-        prefix = prefixes[number] if prefixes is not None else None
-        forced: Iterable[str] = (phrases[number] if phrases is not None else None) or ()
-        rows.append(Row(source, number + 1, prefix=prefix or "", force_words=tuple(forced)))
-    return rows
+        with told_in_their_names():
+            call = Call.of(
+                self._options, self._known, options, batch_size=batch_size, source="Generator"
+            )
+            decoder = Decoder.of(self._fine_tuned.fitted(call.options), call.options)
+            return decoder.with_words(bad=call.bad_words, forced=call.force_words)
 
 
 def _outputs(decoder: Decoder, item: Item, result: SearchResult) -> list[Output]:

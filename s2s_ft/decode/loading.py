@@ -1,8 +1,6 @@
 """What decodes: the checkpoint's model, its tokenizer and its method, on a device.
 
-Notable: what a checkpoint says of itself is taken from there; a flag only overrides it. The source
-room is a matter of the run, not of the batch: `--max_seq_length` less `--max_tgt_length` tokens,
-special ones included, so that the longest target always has a position behind the longest source.
+Notable: what a checkpoint says of itself is taken from there; a flag only overrides it.
 """
 
 from __future__ import annotations
@@ -16,6 +14,7 @@ import torch
 from torch import nn
 
 from s2s_ft.decode.identity import weights_of
+from s2s_ft.decode.lengths import KnownLengths
 from s2s_ft.methods import Method, method_named
 from s2s_ft.model.heads import head_modules
 from s2s_ft.model.int8 import quantize_linear_layers
@@ -28,9 +27,6 @@ from s2s_ft.options.decode import DecodeRuntimeOptions
 from s2s_ft.text import TextCodec
 
 logger = logging.getLogger(__name__)
-
-UNKNOWN_SEQUENCE_LENGTH, UNKNOWN_TARGET_LENGTH = 512, 128
-"""The original's defaults, for checkpoints that do not know the lengths of their training."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +60,12 @@ class FineTuned:
         Raises:
             ValueError: there is no room for them.
         """
-        target = _longest_target(self.model, options)
-        source = _sequence_room(self.model, options) - target
-        method = replace(self.method, max_source_length=source, max_target_length=target)
+        lengths = _lengths(self.model)
+        method = replace(
+            self.method,
+            max_source_length=lengths.longest_source(options),
+            max_target_length=lengths.longest_target(options),
+        )
         return replace(self, method=method)
 
 
@@ -114,11 +113,12 @@ def load(name: str, options: DecodeOptions, device: torch.device) -> FineTuned:
     embeddings = model.encoder.get_input_embeddings()
     assert isinstance(embeddings, nn.Embedding)
     codec = codec.with_vocab_size(embeddings.num_embeddings)  # which fails if they do not fit
+    lengths = _lengths(model)
     method = method_named(
         _method_name(model, pos_shift=flags.pos_shift),
         special=codec.special,
-        max_source_length=_sequence_room(model, options) - _longest_target(model, options),
-        max_target_length=_longest_target(model, options),
+        max_source_length=lengths.longest_source(options),
+        max_target_length=lengths.longest_target(options),
     )
     weights = weights_of(model)
     model = _in_its_format(model.to(device).eval(), options.runtime)
@@ -171,52 +171,7 @@ def _method_name(model: Seq2SeqModel, *, pos_shift: bool) -> str:
     return own
 
 
-def _longest_target(model: Seq2SeqModel, options: DecodeOptions) -> int:
-    """`--max_tgt_length`, or what the checkpoint was fine-tuned with.
-
-    Raises:
-        ValueError: `--min_len` is more than that.
-    """
-    known = model.settings.max_target_length
-    longest = options.search.max_tgt_length or known or UNKNOWN_TARGET_LENGTH
-    if (options.search.min_len or 0) > longest:
-        raise ValueError(
-            f"--min_len {options.search.min_len} is more than the longest output, {longest} "
-            "tokens: lower it or raise --max_tgt_length"
-        )
-    return longest
-
-
-def _sequence_room(model: Seq2SeqModel, options: DecodeOptions) -> int:
-    """Positions that source and target share.
-
-    `--max_seq_length`, or the lengths of training, or what the model has if that is less.
-
-    Raises:
-        ValueError: no source fits beside the longest target.
-    """
-    longest_target = _longest_target(model, options)
-    known = model.settings.max_source_length
-    wanted = options.data.max_seq_length or (
-        UNKNOWN_SEQUENCE_LENGTH if known is None else known + longest_target
-    )
-    if wanted < longest_target + 3:
-        raise ValueError(
-            f"--max_seq_length {wanted} leaves no room for a source beside outputs of "
-            f"{longest_target} tokens: raise it or lower --max_tgt_length"
-        )
-    available = num_positions(model.encoder)
-    if available is None or available >= wanted:
-        return wanted
-    if available < longest_target + 3:  # [CLS], one token, [SEP]
-        raise ValueError(
-            f"--max_tgt_length {longest_target} leaves no room for a source in --max_seq_length, "
-            f"which is the model's {available} positions at most: give at most {available - 3}"
-        )
-    logger.warning(
-        "--max_seq_length %d is more than the %d positions of the model: using %d",
-        wanted,
-        available,
-        available,
-    )
-    return available
+def _lengths(model: Seq2SeqModel) -> KnownLengths:
+    known = model.settings
+    positions = num_positions(model.encoder)
+    return KnownLengths(known.max_source_length, known.max_target_length, positions)

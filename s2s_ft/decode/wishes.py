@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+
 import torch
 
+from s2s_ft.decode.lines.sources import Item
 from s2s_ft.decode.rules.assembly import settings_of
+from s2s_ft.decode.rules.forced import check_request
 from s2s_ft.decode.rules.words import Sequences, forbidden_sequences, read_words, wanted_phrases
 from s2s_ft.decode.search.requests import Budget
 from s2s_ft.decode.search.settings import SearchSettings
@@ -60,6 +64,58 @@ def forced_words(search: SearchOptions, codec: TextCodec) -> Sequences:
         ValueError: a word is not in the vocabulary, or a file of words cannot be read.
     """
     return wanted_phrases(read_words(search.force_words, "force_words"), codec)
+
+
+def listed_words(
+    search: SearchOptions, codec: TextCodec, *, bad: Sequence[str], forced: Sequence[str]
+) -> tuple[Sequences, Sequences]:
+    """The token sequences of words that are words whatever they look like.
+
+    Args:
+        search: With every flag known.
+        codec: Knows the words.
+        bad: What must not come out.
+        forced: What every output must hold.
+
+    Returns:
+        Those of `bad`, and those of `forced`.
+
+    Raises:
+        ValueError: the tokenizer cannot write a word, or the search cannot hold words.
+    """
+    flag = flag_without_words(search)
+    if forced and flag:
+        raise ValueError(f"force_words and {flag} exclude each other: give one of them")
+    return forbidden_sequences(bad, codec), wanted_phrases(forced, codec)
+
+
+def flag_without_words(search: SearchOptions) -> str:
+    """A flag that does not go together with forced words, if there is one."""
+    if search.do_sample:
+        return "--do_sample"
+    return "--num_beam_groups" if (search.num_beam_groups or 1) > 1 else ""
+
+
+def fitting(
+    items: Iterable[Item | None], settings: SearchSettings, name: str
+) -> Iterator[Item | None]:
+    """The items as they come.
+
+    Args:
+        items: None among them says that nothing is there right now.
+        settings: Of the search.
+        name: Of the input, for messages.
+
+    Raises:
+        ValueError: an item wants what no output can have; input and line are named.
+    """
+    for item in items:
+        if item is not None and not item.is_empty:
+            try:
+                check_request(item.request, settings)
+            except ValueError as fault:
+                raise ValueError(f"{name}, line {item.line}: {fault}") from fault
+        yield item
 
 
 def budget_of(options: DecodeRuntimeOptions, device: torch.device, *, beam_size: int) -> Budget:

@@ -112,7 +112,7 @@ class RowReader:
             source,
             here.line,
             prefix=value_of(here, fields, PREFIX_KEY) or "",
-            force_words=_phrases(value_of(here, fields, FORCE_WORDS_KEY)),
+            force_words=phrases_of(value_of(here, fields, FORCE_WORDS_KEY)),
             label=fields.get(ID_KEY),
         )
 
@@ -178,7 +178,7 @@ def _text_row(here: RawRow) -> Row:
     return Row(text, here.line)
 
 
-def _phrases(value: Text | None) -> tuple[str, ...]:
+def phrases_of(value: Text | None) -> tuple[str, ...]:
     """What a row says must appear: a list, or text with | between."""
     phrases = value.split("|") if isinstance(value, str) else value or []
     return tuple(phrase for phrase in phrases if phrase.strip())

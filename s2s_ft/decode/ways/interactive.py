@@ -21,9 +21,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from s2s_ft.cli import standard_input, standard_output
-from s2s_ft.decode.defaults import FLAG_OF_NAME
-from s2s_ft.decode.generator import EVERY_OTHER_OPTION, Generator
+from s2s_ft.cli import EnvironmentFault, standard_input, standard_output
+from s2s_ft.decode.defaults import EVERY_OTHER_OPTION, FLAG_OF_NAME
+from s2s_ft.decode.generator import Generator
 from s2s_ft.text.codec import check_characters
 
 logger = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class Session:
                 prefixes=[self._prefix],
                 **self._options,
             )
-        except ValueError as fault:
+        except (ValueError, EnvironmentFault) as fault:
             yield _told(fault)
             return
         seconds = time.monotonic() - started
@@ -165,7 +165,7 @@ def _typed() -> Iterator[str]:
             return
 
 
-def _told(fault: ValueError) -> str:
+def _told(fault: Exception) -> str:
     """A mistake, in one line."""
     return f"error: {' '.join(str(fault).split())}"
 

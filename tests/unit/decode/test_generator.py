@@ -86,12 +86,27 @@ def test_options_reach_the_search(generator):
         ({"force_words": ["zzz"]}, "force_words: the tokenizer cannot write 'zzz'"),
         ({"force_words": ["linux"], "do_sample": True}, "force_words and do_sample exclude each"),
         ({"batch_size": 0}, "batch_size is 0"),
+        ({"batch_size": "4"}, "^Generator: batch_size: expected a whole number, found '4'"),
+        ({"seed": "7"}, "^Generator: seed: expected a whole number, found '7'"),
+        ({"seed": 1.5}, "^Generator: seed: expected a whole number, found 1.5"),
+        ({"max_seq_length": 30.5}, "^Generator: max_seq_length: expected a whole number"),
+        ({"max_new_tokens": 5, "min_new_tokens": 6}, "^min_new_tokens 6 .*max_new_tokens 5"),
+        ({"min_new_tokens": 60}, "^min_new_tokens 60 .* or raise max_new_tokens \\(with"),
+        ({"max_new_tokens": 63}, "^max_new_tokens 63 .* in max_seq_length, which is"),
+        ({"prefixes": ["the"] * 4, "bad_words": ["the"]}, "what bad_words forbids"),
+        ({"beams": None}, "beams is no option: know "),
+        ({"bad_words": ["a\udcff"]}, "^bad_words has '.udcff' in it"),
         ({"prefixes": ["a"]}, "prefixes has 1 entries for 4 sources"),
     ],
 )
 def test_a_mistake_is_named_as_it_was_made(generator, options, message):
     with pytest.raises(ValueError, match=message):
         generator.generate(SOURCES, **options)
+
+
+def test_none_means_not_given(generator):
+    nothing = {"seed": None, "max_seq_length": None, "num_beams": None, "bad_words": None}
+    assert generator(SOURCES, do_sample=True, **nothing) == generator(SOURCES, do_sample=True)
 
 
 def test_what_is_no_list_of_texts_is_refused(generator):

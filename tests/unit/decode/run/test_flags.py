@@ -128,6 +128,19 @@ def test_a_wrong_default_of_the_checkpoint_names_its_file(decode, tmp_path):
         decode()
 
 
+def test_a_file_is_named_for_what_it_says_only(decode, search, tmp_path):
+    (tmp_path / "model").mkdir()
+    path = tmp_path / "model" / "generation_config.json"
+    path.write_text('{"do_sample": true}')
+    with pytest.raises(ValueError, match=r"--do_sample and --need_.*generation_config.json says"):
+        decode(need_score_traces=True)
+    with pytest.raises(ValueError, match=r"--num_return_sequences 2 is more than [^(]*$"):
+        decode(beam_size=1, do_sample=False, num_return_sequences=2, output_format="jsonl")
+    path.write_text('{"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 1.0}')
+    decode(num_beam_groups=1)
+    assert (search.settings.beam_size, search.settings.num_groups) == (4, 1)
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -139,6 +152,7 @@ def test_a_wrong_default_of_the_checkpoint_names_its_file(decode, tmp_path):
         ({"output_file": "-", "need_score_traces": True}, "--need_score_traces and --output_file"),
         ({"bf16": True, "int8": True}, "--bf16 and --int8 exclude each other"),
         ({"workers": 0}, "--workers is 0"),
+        ({"output_file": "a\0b"}, "--output_file holds a NUL character"),
     ],
 )
 def test_flags_that_contradict_each_other_are_named(decode, flags, message):

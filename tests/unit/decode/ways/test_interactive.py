@@ -4,6 +4,7 @@ import io
 
 import pytest
 
+from s2s_ft.cli import EnvironmentFault
 from s2s_ft.decode.generator import Output
 from s2s_ft.decode.ways.interactive import Session, talk
 
@@ -18,6 +19,8 @@ class Echo:
     def generate(self, sources, *, prefixes, num_beams=1, num_return_sequences=1, **options):
         if sources == ["bad"]:
             raise ValueError("no\nway")
+        if sources == ["long"]:
+            raise EnvironmentFault("no memory")
         source = "|".join(sources[0]) if isinstance(sources[0], list) else sources[0]
         text = f"{prefixes[0]}{source}{'!' * num_beams}"
         return [[Output(text, -1.5 - n) for n in range(num_return_sequences)]]
@@ -59,6 +62,7 @@ def test_a_mistake_changes_nothing(say):
     assert say(":set") == ["no option (none named); :options lists them"]
     assert say(":nonsense") == ["no command :nonsense; :help lists them"]
     assert say("bad") == ["error: no way"]
+    assert say("long") == ["error: no memory"]
     assert say("a")[0].endswith(" a!!")
 
 
