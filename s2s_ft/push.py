@@ -117,8 +117,8 @@ def push(options: PushOptions, make_api: Callable[[], HfApi] | None = None) -> i
         ValueError: The folder is no checkpoint, the name is none, or other files are there.
         EnvironmentFault: The hub cannot be reached, or does not let us in.
     """
-    from huggingface_hub.utils import (
-        validate_repo_id,  # type: ignore[attr-defined, unused-ignore]
+    from huggingface_hub.utils import (  # type: ignore[attr-defined, unused-ignore]
+        validate_repo_id,
     )
 
     with _told(options.repo_id):

@@ -113,7 +113,7 @@ def test_words_are_not_warned_of(value: str, caplog: pytest.LogCaptureFixture) -
 
 
 def test_half_a_character_names_the_flag(word_piece: TextCodec) -> None:
-    with pytest.raises(ValueError, match="^--bad_words: 'a.udcff' holds half a character"):
+    with pytest.raises(ValueError, match=r"^--bad_words: 'a.udcff' holds half a character"):
         forbidden_sequences(["the", "a\udcff"], word_piece)
-    with pytest.raises(ValueError, match="^--force_words: ' a.udcff' holds half a character"):
+    with pytest.raises(ValueError, match=r"^--force_words: ' a.udcff' holds half a character"):
         wanted_phrases(["a\udcff"], word_piece)
