@@ -126,7 +126,7 @@ def _fill_closed_streams() -> None:
     """
     if None in (sys.stdin, sys.stdout, sys.stderr):
         while (number := os.open(os.devnull, os.O_RDWR)) <= LAST_STANDARD_STREAM:
-            os.set_inheritable(number, True)  # noqa: FBT003 (by place only)
+            os.set_inheritable(number, True)  # noqa: FBT003 (takes no name)
         os.close(number)
 
 

@@ -14,6 +14,7 @@ Letters: B examples, W beams, Q rows a beam feeds, S source, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,20 +24,32 @@ import torch
 from torch import Tensor
 
 from s2s_ft.cli import EnvironmentFault
-from s2s_ft.decode.defaults import as_flags, checked, in_their_names, read_defaults
-from s2s_ft.decode.lines.rows import Row
+from s2s_ft.decode.arguments import rows_of
+from s2s_ft.decode.call import Call
+from s2s_ft.decode.defaults import read_defaults, told_in_their_names
+from s2s_ft.decode.lengths import KnownLengths
+from s2s_ft.decode.lines.rows import Text
 from s2s_ft.decode.lines.sources import Item, Reading, longest_first
-from s2s_ft.decode.rules.assembly import rules_of, settings_of
+from s2s_ft.decode.rules.assembly import rules_of
 from s2s_ft.decode.search.beam_search import Hypothesis, SearchPlan, search
 from s2s_ft.decode.search.requests import Budget, Request
 from s2s_ft.decode.search.settings import SearchSettings
+from s2s_ft.decode.wishes import (
+    fitting,
+    flag_without_words,
+    forced_words,
+    listed_words,
+    search_settings,
+)
 from s2s_ft.export.manifest import ENCODE, STEP, Manifest, tensor_names
 from s2s_ft.methods import Method, method_named
-from s2s_ft.options.search import SearchOptions
+from s2s_ft.options import DecodeOptions, build
 from s2s_ft.text import TextCodec
 
-UNKNOWN_SEQUENCE_LENGTH, UNKNOWN_TARGET_LENGTH = 512, 128
-"""For checkpoints that do not know the lengths of their training."""
+BATCH_SIZE = 32
+"""Sources at a time where `batch_size` is not given."""
+
+OF_EVERY_CALL = build(DecodeOptions, {"model_path": "graphs", "input_file": "sources"})
 
 Array = npt.NDArray[Any]
 
@@ -85,20 +98,28 @@ class OnnxDecoder:
         encode, step = (_session(folder / name, num_threads) for name in (ENCODE, STEP))
         return cls(manifest, codec, encode, step, read_defaults(str(folder)))
 
-    def __call__(self, sources: Sequence[str | list[str]], **options: Any) -> list[str]:
+    def __call__(self, sources: Sequence[Text], **options: Any) -> list[str]:
         """The best text for each source; options as for `generate`."""
         found = self.generate(sources, **options)
         return [self._codec.decode(each[0].ids) if each else "" for each in found]
 
     def generate(
-        self, sources: Sequence[str | list[str]], *, batch_size: int = 32, **options: Any
+        self,
+        sources: Sequence[Text],
+        *,
+        prefixes: Sequence[Text | None] | None = None,
+        phrases: Sequence[str | Sequence[str] | None] | None = None,
+        batch_size: int | None = None,
+        **options: Any,
     ) -> list[list[Hypothesis]]:
         """The best outputs for each source.
 
         Args:
             sources: Texts, or lists of tokens that are only looked up.
-            batch_size: Sources at a time.
-            options: As for `s2s_ft.Generator`: num_beams, max_new_tokens, length_penalty, …
+            prefixes: How the outputs begin, one a source; None = free.
+            phrases: What the outputs must hold, as for `s2s_ft.Generator`.
+            batch_size: Sources at a time; 32 unless given.
+            options: As for `s2s_ft.Generator`: num_beams, max_new_tokens, bad_words, seed, …
 
         Returns:
             For each source its hypotheses, best first; none for an empty source.
@@ -106,19 +127,21 @@ class OnnxDecoder:
         Raises:
             ValueError: An option is unknown or out of range, or a source is not text.
         """
-        chosen = self._search_options(options)
-        method = self._method(chosen)
-        settings = settings_of(
-            chosen, max_length=method.max_target_length, eos_id=method.special.sep
-        )
-        rows = [Row(source, number + 1) for number, source in enumerate(sources)]
-        items = longest_first(Reading(self._codec, method).items(rows))
+        rows = rows_of(sources, prefixes, phrases)
         found: list[list[Hypothesis]] = [[] for _ in rows]
-        with_tokens = [item for item in items if not item.is_empty]
-        for start in range(0, len(with_tokens), batch_size):
-            batch = with_tokens[start : start + batch_size]
-            for request, hypotheses in self._search(batch, method, settings):
-                found[request.key] = hypotheses
+        with told_in_their_names():
+            call = Call.of(
+                OF_EVERY_CALL, self._known, options, batch_size=batch_size, source="OnnxDecoder"
+            )
+            method = self._method(call.options)
+            settings, reading = self._wishes(call, method)
+            fit = fitting(reading.items(rows), settings, reading.name)
+            with_tokens = longest_first(item for item in fit if item and not item.is_empty)
+            size = call.options.runtime.batch_size or BATCH_SIZE
+            for start in range(0, len(with_tokens), size):
+                batch = with_tokens[start : start + size]
+                for request, hypotheses in self._search(batch, method, settings):
+                    found[request.key] = hypotheses
         return found
 
     def _search(
@@ -133,32 +156,33 @@ class OnnxDecoder:
         results = search(stepper, [item.request for item in batch], plan)
         return [(request, result.hypotheses) for request, result in results]
 
-    def _search_options(self, named: dict[str, Any]) -> SearchOptions:
-        """Options of a call, with every flag known."""
-        values = as_flags(named)
-        checked(values, "OnnxDecoder")
-        try:
-            return SearchOptions(**values).filled(self._known)
-        except ValueError as fault:
-            raise ValueError(in_their_names(str(fault))) from fault
+    def _wishes(self, call: Call, method: Method) -> tuple[SearchSettings, Reading]:
+        """What a call wants of its outputs, and how its sources are read."""
+        options, codec = call.options, self._codec
+        settings = search_settings(options, codec, max_length=method.max_target_length)
+        bad_words, phrases = listed_words(
+            options.search, codec, bad=call.bad_words, forced=call.force_words
+        )
+        reading = Reading(
+            codec,
+            method,
+            options.data.input_file,
+            forced_words(options.search, codec) + phrases,
+            without_words=flag_without_words(options.search),
+        )
+        return replace(settings, bad_words=settings.bad_words + bad_words), reading
 
-    def _method(self, options: SearchOptions) -> Method:
+    def _method(self, options: DecodeOptions) -> Method:
         """The method, with the lengths of this call."""
         known = self._manifest
-        target = options.max_tgt_length or known.max_target_length or UNKNOWN_TARGET_LENGTH
-        source = known.max_source_length or UNKNOWN_SEQUENCE_LENGTH - target
-        if known.num_positions is not None:
-            source = min(source, known.num_positions - target)
-        if source < 3:
-            raise ValueError(
-                f"max_new_tokens {target} leaves no room for a source in the model's "
-                f"{known.num_positions} positions"
-            )
+        lengths = KnownLengths(
+            known.max_source_length, known.max_target_length, known.num_positions
+        )
         return method_named(
             known.method,
             special=known.special,
-            max_source_length=source,
-            max_target_length=target,
+            max_source_length=lengths.longest_source(options),
+            max_target_length=lengths.longest_target(options),
         )
 
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from s2s_ft.decode.generator import Generator
 from s2s_ft.decode.search.settings import SearchSettings
 from s2s_ft.decode.session import generate_batch
 from s2s_ft.export.graphs import EncodeGraph, StepGraph
@@ -105,6 +106,55 @@ def test_options_of_generation_are_there(decoder: Callable[..., OnnxDecoder]) ->
     ]
 
 
+WISHES: list[dict[str, Any]] = [
+    {"bad_words": "data|linux"},
+    {"bad_words": ["data", "linux"], "num_beams": 3},
+    {"force_words": "server", "num_beams": 3},
+    {"force_words": ["server"], "num_beams": 3},
+    {"prefixes": ["the", None, ["data"], ""]},
+    {"phrases": [["server"], None, "data|linux", None], "num_beams": 3},
+    {"do_sample": True},
+    {"do_sample": True, "seed": 5},
+    {"do_sample": True, "seed": None, "num_return_sequences": 2},
+    {"max_seq_length": 12},
+    {"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 1.0, "num_return_sequences": 4},
+]
+
+
+@pytest.mark.parametrize("options", WISHES, ids=str)
+def test_wishes_mean_what_they_mean_to_the_generator(
+    decoder: Callable[..., OnnxDecoder], fine_tuned: FineTuned, options: dict[str, Any]
+) -> None:
+    generator = Generator.from_pretrained(fine_tuned("bert", "pseudo_mask"), device="cpu")
+    over_graphs = decoder("bert", "pseudo_mask")
+    known = {"max_new_tokens": 6, **options}
+    expected = [[each.text for each in outputs] for outputs in generator.generate(TEXTS, **known)]
+    found = over_graphs.generate(TEXTS, batch_size=3, **known)
+    assert [[over_graphs._codec.decode(e.ids) for e in outputs] for outputs in found] == expected
+
+
+MISTAKES: list[tuple[Any, dict[str, Any], str]] = [
+    ("the data", {}, "sources is one text"),
+    ([5], {}, "source 0 is a int: give text or tokens"),
+    (TEXTS, {"batch_size": 0}, "batch_size is 0"),
+    (TEXTS, {"seed": "5"}, "^OnnxDecoder: seed: expected a whole number"),
+    (TEXTS, {"bad_words": ["zzz"]}, "^bad_words: the tokenizer cannot write 'zzz'"),
+    (TEXTS, {"force_words": ["data"], "do_sample": True}, "force_words and do_sample exclude"),
+    (TEXTS, {"force_words": ["data"], "bad_words": ["data"]}, "line 1: its force_words holds what"),
+    (TEXTS, {"min_new_tokens": 9}, "^min_new_tokens 9 is more than the longest output, 8 tokens"),
+]
+
+
+@pytest.mark.parametrize(
+    ("sources", "options", "message"), MISTAKES, ids=[each for *_, each in MISTAKES]
+)
+def test_a_mistake_is_named_as_it_was_made(
+    decoder: Callable[..., OnnxDecoder], sources: Any, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        decoder("bert", "causal")(sources, **options)
+
+
 def test_empty_sources_give_empty_texts(decoder: Callable[..., OnnxDecoder]) -> None:
     over_graphs = decoder("bert", "causal")
     assert over_graphs([]) == []
@@ -130,7 +180,7 @@ def test_unknown_options_and_too_long_targets_are_told(
         over_graphs(TEXTS, num_beans=3)
     with pytest.raises(ValueError, match="num_return_sequences 3"):
         over_graphs.generate(TEXTS, num_return_sequences=3)
-    with pytest.raises(ValueError, match="leaves no room for a source in the model's 64 positions"):
+    with pytest.raises(ValueError, match=r"^max_new_tokens 62 leaves no room .* 64 positions at"):
         over_graphs(TEXTS, max_new_tokens=62)
 
 
