@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from s2s_ft.options import flag
-from s2s_ft.options.checks import at_least, not_empty
+from s2s_ft.options.checks import count, not_empty
 
 PROGRAM = "python -m s2s_ft.average"
 DESCRIPTION = "Write the mean of checkpoints as a checkpoint."
@@ -29,6 +29,6 @@ class AverageOptions:
         for folder in self.model_path:
             not_empty(model_path=folder)
         not_empty(output_dir=self.output_dir)
-        at_least(1, last=self.last)
+        count(1, last=self.last)
         if self.last is not None and len(self.model_path) != 1:
             raise ValueError("--last needs one --model_path, the folder of a run: give only that")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from s2s_ft.options import flag
-from s2s_ft.options.checks import at_least, not_empty
+from s2s_ft.options.checks import LONGEST, not_empty, within
 from s2s_ft.options.model import FineTuningMethod
 
 PROGRAM = "python -m s2s_ft.convert"
@@ -82,8 +82,9 @@ class KnownOptions:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        at_least(
+        within(
             1,
+            LONGEST,
             max_source_seq_length=self.max_source_seq_length,
             max_target_seq_length=self.max_target_seq_length,
         )

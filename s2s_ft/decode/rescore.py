@@ -25,7 +25,14 @@ from typing import TYPE_CHECKING
 
 from s2s_ft.cli import parse, run
 from s2s_ft.options import flag
-from s2s_ft.options.checks import at_least, finite, not_empty
+from s2s_ft.options.checks import (
+    LARGEST_COUNT,
+    LARGEST_EXPONENT,
+    LARGEST_WEIGHT,
+    count,
+    not_empty,
+    within,
+)
 from s2s_ft.output_file import checked_output, write_output
 
 if TYPE_CHECKING:
@@ -101,8 +108,10 @@ class RescoreOptions:
         not_empty(
             input=self.input, output_file=self.output_file, tokenizer_name=self.tokenizer_name
         )
-        finite(length_penalty=self.length_penalty, alpha=self.alpha)
-        at_least(0, expect=self.expect, min_len=self.min_len)
+        within(-LARGEST_WEIGHT, LARGEST_WEIGHT, length_penalty=self.length_penalty)
+        within(-LARGEST_EXPONENT, LARGEST_EXPONENT, alpha=self.alpha)
+        within(0, LARGEST_COUNT, expect=self.expect)
+        count(0, min_len=self.min_len)
 
 
 def best_sequence(

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from s2s_ft.cli import parse, run
 from s2s_ft.options import flag
-from s2s_ft.options.checks import at_least, at_most, finite, not_empty
+from s2s_ft.options.checks import at_most, count, finite, not_empty, within
 from s2s_ft.output_file import checked_output, write_output
 
 if TYPE_CHECKING:
@@ -79,11 +79,10 @@ class RowsOptions:
             source_key=self.source_key,
             target_key=self.target_key,
         )
-        at_least(1, num_hypotheses=self.num_hypotheses)
+        count(1, num_hypotheses=self.num_hypotheses)
         at_most(0, min_log_probability=self.min_log_probability)
         finite(min_log_probability=self.min_log_probability)
-        at_least(0, min_rouge=self.min_rouge)
-        at_most(100, min_rouge=self.min_rouge)
+        within(0, 100, min_rouge=self.min_rouge)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from s2s_ft.options import flag
-from s2s_ft.options.checks import at_least, not_empty
+from s2s_ft.options.checks import at_least, count, not_empty, seed, within
 
 RougeTokenizer = Literal["unicode", "default"]
 BleuTokenizer = Literal["auto", "13a", "intl", "zh", "char", "none", "ja-mecab", "ko-mecab"]
@@ -12,6 +12,8 @@ ProtocolName = Literal["plain", "cnndm", "xsum", "gigaword", "qg", "xglue_ntg", 
 Sentences = Literal["rules", "lines", "one"]
 Brackets = Literal["off", "round", "all"]
 Switch = Literal["on", "off"]
+
+MOST_RESAMPLES = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +80,8 @@ class ScoringOptions:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        at_least(1, num_bootstrap=self.num_bootstrap)
-        at_least(0, seed=self.seed)
+        within(1, MOST_RESAMPLES, num_bootstrap=self.num_bootstrap)
+        seed(seed=self.seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +168,7 @@ class ProtocolOptions:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        at_least(0, drop_short=self.drop_short, trunc_len=self.trunc_len)
+        count(0, drop_short=self.drop_short, trunc_len=self.trunc_len)
         at_least(0, duplicate_rate=self.duplicate_rate)
         not_empty(group_key=self.group_key, meteor_jar=self.meteor_jar, languages=self.languages)
         if self.protocol != "qg":
@@ -226,7 +228,7 @@ class ComparisonOptions:
         """Check the values."""
         not_empty(compare=self.compare)
         not_empty(source_file=self.source_file, source_key=self.source_key, dev_file=self.dev_file)
-        at_least(0, examples=self.examples)
+        count(0, examples=self.examples)
         if self.dev_file is not None and not self.baselines:
             raise ValueError(
                 "--dev_file serves the baselines: give --baselines too or leave it out"

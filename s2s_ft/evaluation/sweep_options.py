@@ -5,7 +5,13 @@ from typing import Literal
 
 from s2s_ft.evaluation.options import ProtocolOptions, ScoringOptions
 from s2s_ft.options import flag
-from s2s_ft.options.checks import not_empty
+from s2s_ft.options.checks import (
+    LARGEST_COUNT,
+    LARGEST_EXPONENT,
+    LARGEST_WEIGHT,
+    not_empty,
+    within,
+)
 
 Metric = Literal["rouge", "rouge1", "rouge2", "rougeL", "rougeLsum", "bleu", "chrf"]
 
@@ -112,15 +118,16 @@ def settings_of(grid: GridOptions) -> list[Setting]:
     Raises:
         ValueError: A list holds something that is no number, or is out of range.
     """
-    alphas = _numbers("alphas", grid.alphas)
-    rewards = [reward for reward in _numbers("rewards", grid.rewards) if reward]
+    alphas = _numbers("alphas", grid.alphas, -LARGEST_EXPONENT, LARGEST_EXPONENT)
+    rewards = _numbers("rewards", grid.rewards, -LARGEST_WEIGHT, LARGEST_WEIGHT)
+    rewards = [reward for reward in rewards if reward]
     if any(alpha < 0 for alpha in alphas):
         raise ValueError(
             f"--alphas {grid.alphas}: decoding takes a length penalty below 0 for 0; give numbers "
             "from 0 on, and --rewards below 0 for shorter texts"
         )
-    min_lens = _numbers("min_lens", grid.min_lens)
-    if any(value < 0 or value != int(value) for value in min_lens):
+    min_lens = _numbers("min_lens", grid.min_lens, 0, LARGEST_COUNT)
+    if any(value != int(value) for value in min_lens):
         raise ValueError(f"--min_lens {grid.min_lens}: give whole numbers from 0 on")
     lengths = [int(value) for value in min_lens] or [0]
     found = [Setting(alpha=alpha, min_len=length) for length in lengths for alpha in alphas]
@@ -130,11 +137,11 @@ def settings_of(grid: GridOptions) -> list[Setting]:
     return found
 
 
-def _numbers(name: str, text: str) -> list[float]:
+def _numbers(name: str, text: str, least: int, most: int) -> list[float]:
     try:
         values = [float(part) for part in text.split(",") if part.strip()]
     except ValueError as error:
         raise ValueError(f"--{name} {text}: give numbers with commas between them") from error
-    if any(abs(value) == float("inf") or value != value for value in values):
-        raise ValueError(f"--{name} {text}: give finite numbers")
+    for value in values:
+        within(least, most, **{name: value})
     return sorted(set(values), key=lambda value: (abs(value), value))

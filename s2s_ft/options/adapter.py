@@ -4,10 +4,13 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Literal
 
-from s2s_ft.options.checks import at_least, more_than, not_empty, share_below_one
+from s2s_ft.options.checks import at_most, more_than, not_empty, share_below_one, within
 from s2s_ft.options.flags import flag
 
 AdapterKind = Literal["lora", "dora", "ia3"]
+
+LARGEST_RANK = 2**16
+LARGEST_ALPHA = 10**6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +47,9 @@ class AdapterOptions:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        at_least(1, lora_rank=self.lora_rank)
+        within(1, LARGEST_RANK, lora_rank=self.lora_rank)
         more_than(0, lora_alpha=self.lora_alpha)
+        at_most(LARGEST_ALPHA, lora_alpha=self.lora_alpha)
         share_below_one(lora_dropout=self.lora_dropout)
         not_empty(peft_targets=self.peft_targets)
         self._refuse_flags_without_effect()

@@ -8,7 +8,16 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Literal
 
-from s2s_ft.options.checks import at_least, at_most, at_most_one_of, not_empty
+from s2s_ft.options.checks import (
+    LARGEST_COUNT,
+    LONGEST,
+    at_most,
+    at_most_one_of,
+    count,
+    not_empty,
+    seed,
+    within,
+)
 from s2s_ft.options.flags import flag
 from s2s_ft.options.search import SearchOptions
 
@@ -132,7 +141,8 @@ class DecodeDataOptions:
             source_key=self.source_key,
             target_key=self.target_key,
         )
-        at_least(1, max_seq_length=self.max_seq_length)
+        at_most(LARGEST_COUNT, subset=self.subset)
+        within(1, LONGEST, max_seq_length=self.max_seq_length)
         if not self.interactive and not self.input_file.strip():
             raise ValueError(
                 "--input_file is empty or missing: give the rows to decode, - for standard input, "
@@ -212,13 +222,13 @@ class DecodeRuntimeOptions:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        at_least(
+        count(
             1,
             batch_size=self.batch_size,
             max_tokens_per_batch=self.max_tokens_per_batch,
-            workers=self.workers,
         )
-        at_most(MOST_WORKERS, workers=self.workers)
+        within(1, MOST_WORKERS, workers=self.workers)
+        seed(seed=self.seed)
         at_most_one_of(fp16=self.fp16, bf16=self.bf16, int8=self.int8)
         at_most_one_of(int8=self.int8, torch_compile=self.torch_compile)
 

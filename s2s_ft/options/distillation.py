@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from s2s_ft.options.checks import finite, more_than, not_empty, probability
+from s2s_ft.options.checks import not_empty, probability, within
 from s2s_ft.options.flags import flag
 
 
@@ -29,8 +29,7 @@ class DistillationOptions:
         """Check the values."""
         not_empty(teacher_model=self.teacher_model)
         probability(distill_alpha=self.distill_alpha)
-        more_than(0, distill_temperature=self.distill_temperature)
-        finite(distill_temperature=self.distill_temperature)
+        within(0.001, 1000, distill_temperature=self.distill_temperature)
         if self.teacher_model is not None:
             return
         usual = DistillationOptions.__dataclass_fields__

@@ -3,7 +3,15 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from s2s_ft.options.checks import at_least, at_most, finite, more_than, share_below_one
+from s2s_ft.options.checks import (
+    LARGEST_COUNT,
+    at_least,
+    at_most,
+    count,
+    finite,
+    more_than,
+    share_below_one,
+)
 from s2s_ft.options.flags import flag
 
 
@@ -70,7 +78,7 @@ class OptimizationOptions:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        at_least(
+        count(
             1,
             per_gpu_train_batch_size=self.per_gpu_train_batch_size,
             gradient_accumulation_steps=self.gradient_accumulation_steps,
@@ -84,13 +92,9 @@ class OptimizationOptions:
             adam_epsilon=self.adam_epsilon,
             layer_decay=self.layer_decay,
         )
-        at_least(
-            0,
-            weight_decay=self.weight_decay,
-            max_grad_norm=self.max_grad_norm,
-            num_warmup_steps=self.num_warmup_steps,
-            unfreeze_steps=self.unfreeze_steps,
-        )
+        count(0, num_warmup_steps=self.num_warmup_steps, unfreeze_steps=self.unfreeze_steps)
+        at_least(0, weight_decay=self.weight_decay, max_grad_norm=self.max_grad_norm)
+        at_most(LARGEST_COUNT, num_training_steps=self.num_training_steps)
         at_most(1, layer_decay=self.layer_decay)
         finite(
             learning_rate=self.learning_rate,
@@ -98,11 +102,7 @@ class OptimizationOptions:
             weight_decay=self.weight_decay,
         )
         share_below_one(label_smoothing=self.label_smoothing)
-        if self.global_batch_size is not None and self.gradient_accumulation_steps != 1:
-            raise ValueError(
-                "--global_batch_size decides how often gradients are accumulated: leave "
-                f"--gradient_accumulation_steps {self.gradient_accumulation_steps} out"
-            )
+        self._check_size_of_an_update()
         if self.num_training_steps < 1 and self.num_training_steps != -1:
             raise ValueError(
                 f"--num_training_steps is {self.num_training_steps}: give a number of at least 1, "
@@ -112,4 +112,18 @@ class OptimizationOptions:
             raise ValueError(
                 f"--num_warmup_steps {self.num_warmup_steps} is more than --num_training_steps "
                 f"{self.num_training_steps}: lower the one or raise the other"
+            )
+
+    def _check_size_of_an_update(self) -> None:
+        """Refuse what contradicts `--global_batch_size`, and what is too much together."""
+        examples, passes = self.per_gpu_train_batch_size, self.gradient_accumulation_steps
+        if self.global_batch_size is not None and passes != 1:
+            raise ValueError(
+                "--global_batch_size decides how often gradients are accumulated: leave "
+                f"--gradient_accumulation_steps {passes} out"
+            )
+        if examples * passes > LARGEST_COUNT:
+            raise ValueError(
+                f"--per_gpu_train_batch_size {examples} and --gradient_accumulation_steps {passes} "
+                f"make an update of more than {LARGEST_COUNT} examples: lower one of them"
             )

@@ -9,7 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from s2s_ft.options.checks import at_least, finite, more_than, not_empty, probability
+from s2s_ft.options.checks import (
+    LARGEST_EXPONENT,
+    LARGEST_WEIGHT,
+    LONGEST,
+    MOST_BEAMS,
+    at_most,
+    count,
+    finite,
+    more_than,
+    not_empty,
+    probability,
+    within,
+)
 
 if TYPE_CHECKING:
     from s2s_ft.options.search import SearchOptions
@@ -41,17 +53,16 @@ def check_search(options: SearchOptions, defaults: Mapping[str, Any]) -> None:
 
 
 def _check_ranges(options: SearchOptions) -> None:
-    at_least(
+    within(
         1,
+        MOST_BEAMS,
         beam_size=options.beam_size,
         num_return_sequences=options.num_return_sequences,
-        max_tgt_length=options.max_tgt_length,
-        ngram_size=options.ngram_size,
         num_beam_groups=options.num_beam_groups,
     )
-    at_least(
-        0, min_len=options.min_len, top_k=options.top_k, diversity_penalty=options.diversity_penalty
-    )
+    within(1, LONGEST, max_tgt_length=options.max_tgt_length)
+    count(1, ngram_size=options.ngram_size)
+    count(0, min_len=options.min_len, top_k=options.top_k)
     above_zero = {
         "temperature": options.temperature,
         "repetition_penalty": options.repetition_penalty,
@@ -59,12 +70,11 @@ def _check_ranges(options: SearchOptions) -> None:
         "typical_p": options.typical_p,
     }
     more_than(0, **above_zero)
-    finite(
-        length_penalty=options.length_penalty,
-        length_reward=options.length_reward,
-        diversity_penalty=options.diversity_penalty,
-        **above_zero,
-    )
+    finite(**above_zero)
+    within(-LARGEST_EXPONENT, LARGEST_EXPONENT, length_penalty=options.length_penalty)
+    within(-LARGEST_WEIGHT, LARGEST_WEIGHT, length_reward=options.length_reward)
+    within(0, LARGEST_WEIGHT, diversity_penalty=options.diversity_penalty)
+    at_most(LARGEST_WEIGHT, repetition_penalty=options.repetition_penalty)
     probability(top_p=options.top_p, typical_p=options.typical_p, min_p=options.min_p)
     not_empty(bad_words=options.bad_words, force_words=options.force_words)
 

@@ -7,7 +7,7 @@ same. A function takes the group it needs, never all of them.
 from dataclasses import dataclass, field
 
 from s2s_ft.options.adapter import AdapterOptions
-from s2s_ft.options.checks import at_least, in_utf8, not_empty, probability
+from s2s_ft.options.checks import LONGEST, count, in_utf8, not_empty, probability, within
 from s2s_ft.options.combinations import check_combinations
 from s2s_ft.options.distillation import DistillationOptions
 from s2s_ft.options.flags import as_dict, flag
@@ -57,10 +57,10 @@ class DataOptions:
             cached_train_features_file=self.cached_train_features_file,
         )
         # [CLS], one token, [SEP]; and one token, [SEP].
-        at_least(3, max_source_seq_length=self.max_source_seq_length)
-        at_least(2, max_target_seq_length=self.max_target_seq_length)
-        at_least(1, num_train_examples=self.num_train_examples)
-        at_least(0, num_workers=self.num_workers)
+        within(3, LONGEST, max_source_seq_length=self.max_source_seq_length)
+        within(2, LONGEST, max_target_seq_length=self.max_target_seq_length)
+        count(1, num_train_examples=self.num_train_examples)
+        count(0, num_workers=self.num_workers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +97,7 @@ class CorruptionOptions:
                 f"--random_prob {self.random_prob} and --keep_prob {self.keep_prob} add up to more "
                 "than 1: what they leave is the share of [MASK], so lower one of them"
             )
-        at_least(0, num_max_mask_token=self.num_max_mask_token)
+        count(0, num_max_mask_token=self.num_max_mask_token)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +138,7 @@ class CheckpointOptions:
         not_empty(
             output_dir=self.output_dir, log_dir=self.log_dir, wandb_project=self.wandb_project
         )
-        at_least(0, keep_checkpoints=self.keep_checkpoints)
+        count(0, keep_checkpoints=self.keep_checkpoints)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Literal
 
-from s2s_ft.options.checks import at_least, finite, not_empty
+from s2s_ft.options.checks import LARGEST_EXPONENT, MOST_BEAMS, count, not_empty, within
 from s2s_ft.options.flags import flag
 
 EvaluationMetric = Literal["loss", "rouge1", "rouge2", "rougeL", "bleu", "chrf"]
@@ -53,15 +53,15 @@ class ValidationOptions:
     def __post_init__(self) -> None:
         """Check the values."""
         not_empty(dev_file=self.dev_file)
-        at_least(1, num_dev_examples=self.num_dev_examples, eval_batch_size=self.eval_batch_size)
-        at_least(
+        count(1, num_dev_examples=self.num_dev_examples, eval_batch_size=self.eval_batch_size)
+        count(
             0,
             eval_steps=self.eval_steps,
-            eval_beam_size=self.eval_beam_size,
             early_stopping_patience=self.early_stopping_patience,
             num_samples=self.num_samples,
         )
-        finite(eval_length_penalty=self.eval_length_penalty)
+        within(0, MOST_BEAMS, eval_beam_size=self.eval_beam_size)
+        within(-LARGEST_EXPONENT, LARGEST_EXPONENT, eval_length_penalty=self.eval_length_penalty)
         self._check_rows_are_given()
         if self.eval_beam_size == 0 and self.eval_metric != "loss":
             raise ValueError(

@@ -3,7 +3,15 @@
 from dataclasses import dataclass, field
 
 from s2s_ft.options import flag
-from s2s_ft.options.checks import at_least, at_most, at_most_one_of, finite, more_than, not_empty
+from s2s_ft.options.checks import (
+    at_least,
+    at_most_one_of,
+    count,
+    finite,
+    more_than,
+    not_empty,
+    within,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,9 +76,8 @@ class ServerOptions:
     def __post_init__(self) -> None:
         """Check the values."""
         not_empty(host=self.host)
-        at_least(0, port=self.port)
-        at_most(65535, port=self.port)
-        at_least(1, max_connections=self.max_connections)
+        within(0, 65535, port=self.port)
+        count(1, max_connections=self.max_connections)
         waits = {
             "read_timeout_s": self.read_timeout_s,
             "write_timeout_s": self.write_timeout_s,
@@ -102,7 +109,7 @@ class BatchingOptions:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        at_least(1, max_batch_size=self.max_batch_size, max_queue=self.max_queue)
+        count(1, max_batch_size=self.max_batch_size, max_queue=self.max_queue)
         at_least(0, batch_wait_ms=self.batch_wait_ms)
         finite(batch_wait_ms=self.batch_wait_ms)
 
@@ -131,7 +138,7 @@ class LimitOptions:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        at_least(
+        count(
             1,
             max_request_bytes=self.max_request_bytes,
             max_texts=self.max_texts,

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from s2s_ft.options import flag
-from s2s_ft.options.checks import at_least, not_empty
+from s2s_ft.options.checks import count, not_empty
 
 PROGRAM = "python -m s2s_ft.trim"
 DESCRIPTION = "Cut a model's vocabulary down to what a corpus needs."
@@ -71,4 +71,4 @@ class TrimOptions:
         )
         for file in self.corpus:
             not_empty(corpus=file)
-        at_least(1, min_count=self.min_count)
+        count(1, min_count=self.min_count)

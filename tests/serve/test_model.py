@@ -148,6 +148,12 @@ def test_sources_that_are_cut_are_told(served: Served) -> None:
             {"prefix": "the game", "bad_words": ["game"]},
             "text[0]: its prefix holds what bad_words forbids: change one of them",
         ),
+        ({"num_beams": 2, "length_penalty": 1e6}, "length_penalty is 1000000.0: give a number of"),
+        ({"repetition_penalty": 1e300}, "repetition_penalty is 1e+300: give a number of at most"),
+        (
+            {"num_beams": 2, "num_beam_groups": 2, "diversity_penalty": 1e308},
+            "diversity_penalty is 1e+308: give a number of at most",
+        ),
         ({"force_words": ["[SEP]"]}, "force_words: '[SEP]' is a special token, not a word"),
     ],
 )

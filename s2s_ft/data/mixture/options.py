@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from s2s_ft.options import flag
-from s2s_ft.options.checks import at_least, more_than, not_empty
+from s2s_ft.options.checks import count, more_than, not_empty, seed
 from s2s_ft.output_file import checked_output
 
 PROGRAM = "python -m s2s_ft.data.mixture"
@@ -51,8 +51,8 @@ class MixtureOptions:
             output_file=self.output_file, source_key=self.source_key, target_key=self.target_key
         )
         more_than(0, temperature=self.temperature)
-        at_least(1, num_rows=self.num_rows)
-        at_least(0, seed=self.seed)
+        count(1, num_rows=self.num_rows)
+        seed(seed=self.seed)
         languages = []
         for given in self.train_files:
             language, equals, file = given.partition("=")

@@ -59,7 +59,7 @@ def test_what_is_given_wins(
 
 
 REFUSED: list[tuple[dict[str, Any], list[str]]] = [
-    ({"length_reward": float("inf")}, ["--length_reward is inf", "finite"]),
+    ({"length_reward": float("inf")}, ["--length_reward is inf", "at most 100"]),
     ({"length_reward": 0.1, "length_penalty": 1.0}, ["--length_reward 0.1", "--length_penalty 1"]),
     ({"repetition_penalty": 0.0}, ["--repetition_penalty is 0.0", "above 0"]),
     ({"repetition_penalty": float("nan")}, ["--repetition_penalty is nan"]),
