@@ -20,6 +20,9 @@ COMPUTED = ("schedule", "batches")
 
 _YAML = "tag:yaml.org,2002:"
 
+SHOWN = 40
+"""Letters of a value that a message shows."""
+
 
 def read_config_file(path: str, flags: Sequence[Flag]) -> dict[str, Any]:
     """The values of a configuration file by flag name.
@@ -73,6 +76,10 @@ def _entries(path: str, titles: set[str]) -> Iterator[tuple[int, str | None, str
                 yield line, None, key, _value(f"{path}, line {line}: {key!r}", loader, node)
     except yaml.YAMLError as error:
         raise ValueError(f"--config {path}: not valid YAML: {error}") from error
+    except RecursionError as error:
+        raise ValueError(
+            f"--config {path}: is nested too deeply: give lines of 'key: value'"
+        ) from error
 
 
 def _pairs(
@@ -89,12 +96,12 @@ def _pairs(
         line = key_node.start_mark.line + 1
         if key_node.tag == f"{_YAML}merge":
             raise ValueError(f"{path}, line {line}: '<<' merges nothing here: write the keys out")
-        yield line, str(loader.construct_object(key_node, deep=True)), value_node
+        yield line, str(_constructed(f"{path}, line {line}", loader, key_node)), value_node
 
 
 def _value(place: str, loader: "yaml.SafeLoader", node: "yaml.Node") -> Any:
     """The value of a node, unless it is a number that only YAML 1.1 reads as it does."""
-    value = loader.construct_object(node, deep=True)
+    value = _constructed(place, loader, node)
     if node.tag in (f"{_YAML}int", f"{_YAML}float"):
         digits = node.value.lstrip("+-")
         is_octal = node.tag == f"{_YAML}int" and len(digits) > 1 and digits[0] == "0"
@@ -106,6 +113,16 @@ def _value(place: str, loader: "yaml.SafeLoader", node: "yaml.Node") -> Any:
     return value
 
 
+def _constructed(place: str, loader: "yaml.SafeLoader", node: "yaml.Node") -> Any:
+    """What a node says; PyYAML lets through what Python says of one that its tag does not fit."""
+    try:
+        return loader.construct_object(node, deep=True)
+    except (ValueError, AttributeError) as error:
+        kind = str(node.tag).rpartition(":")[2]
+        text = repr(str(node.value)[:SHOWN]) if isinstance(node.value, str) else "what is there"
+        raise ValueError(f"{place}: {text} cannot be read as !!{kind}") from error
+
+
 def _checked(flag: Flag, value: Any, place: str) -> Any:
     if flag.kind is float and isinstance(value, str):
         # YAML 1.1 takes 5e-5, without a point, for text.
@@ -114,4 +131,7 @@ def _checked(flag: Flag, value: Any, place: str) -> Any:
     problem = flag.problem(value)
     if problem:
         raise ValueError(f"{place}: {flag.name!r}: {problem}")
-    return float(value) if flag.kind is float and value is not None else value
+    try:
+        return float(value) if flag.kind is float and value is not None else value
+    except OverflowError as error:
+        raise ValueError(f"{place}: {flag.name!r}: the number is too large") from error

@@ -117,6 +117,12 @@ def test_a_config_file_may_be_flat_or_grouped_and_flags_override_it(tmp_path: Pa
         ("seed: 1\nseed: 1\n", ["line 5", "'seed'", "twice"]),
         ("runtime: 3\n", ["line 4", "key: value"]),
         ("seed: [\n", ["not valid YAML"]),
+        ("seed: !!int 'abc'\n", ["line 4", "'abc'", "!!int"]),
+        (f"data:\n  seed: {'9' * 5000}\n", ["line 5", "'999", "!!int"]),
+        ("source_key: !!timestamp 'x'\n", ["line 4", "'x'", "!!timestamp"]),
+        ("!!int 'x': 1\n", ["line 4", "'x'", "!!int"]),
+        (f"learning_rate: 1{'0' * 400}\n", ["line 4", "'learning_rate'", "too large"]),
+        (f"seed: {'[' * 3000}{']' * 3000}\n", ["nested too deeply"]),
         ("config: b.yaml\n", ["unknown key 'config'"]),
     ],
 )
@@ -126,6 +132,7 @@ def test_a_bad_config_file_is_told_by_file_line_and_key(
     with pytest.raises(ValueError, match=r"train\.yaml") as caught:
         from_yaml(tmp_path, FILE + text)
     assert all(word in str(caught.value) for word in words), caught.value
+    assert len(str(caught.value)) < 600
 
 
 def test_numbers_that_are_read_the_same_everywhere_are_accepted(tmp_path: Path) -> None:
