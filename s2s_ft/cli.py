@@ -41,7 +41,7 @@ class TrainingFault(RuntimeError):  # noqa: N818
     """The training failed, for example with a loss that is not finite. Exit code 3."""
 
 
-# The first class that fits counts; whatever is not here is a fault of ours.
+# The first class that fits counts; whatever is not here is a fault of ours, or tells of memory.
 EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (KeyboardInterrupt, 128 + signal.SIGINT),
     (TrainingFault, 3),
@@ -50,6 +50,9 @@ EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (OSError, 1),
     (ModuleNotFoundError, 1),
 )
+
+NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
+"""What errors say for want of memory, in small letters."""
 
 
 def run(main: Callable[[], int]) -> int:
@@ -92,6 +95,14 @@ def standard_output() -> TextIO:
     if sys.stdout is None:
         raise EnvironmentFault("standard output is closed: leave it open, or name a file")
     return sys.stdout
+
+
+def tells_of_memory(fault: BaseException) -> bool:
+    """Whether an error says that memory could not be had."""
+    # torch's allocator for CPUs, and libraries that work on a GPU, have no class of their own.
+    text = str(fault).lower()
+    is_theirs = isinstance(fault, RuntimeError) and any(words in text for words in NO_MEMORY)
+    return is_theirs or isinstance(fault, MemoryError)
 
 
 def setup_logging(*, level: int = logging.INFO) -> None:
@@ -172,6 +183,10 @@ def _report(fault: BaseException) -> int:
     elif isinstance(fault, ModuleNotFoundError):
         message = f"{fault}: install what requirements.txt lists (pip install -r requirements.txt)"
         code = None if (fault.name or "").split(".")[0] == "s2s_ft" else code
+    elif code is None and tells_of_memory(fault):
+        code = 1
+        first_line = next(iter(str(fault).splitlines()), "")
+        message = f"out of memory{f' ({first_line})' if first_line else ''}: ask for less at a time"
     else:
         message = " ".join(str(fault).split()) or type(fault).__name__
     if code is None or os.environ.get("S2S_FT_TRACEBACK") == "1":

@@ -19,6 +19,7 @@ import platform
 
 import torch
 
+from s2s_ft.cli import tells_of_memory
 from s2s_ft.model.precision import has_amx
 
 # Names and numbers of glibc's malloc.h.
@@ -39,9 +40,6 @@ training rounds its shapes up to few (`shapes.py`); these come back, and are wor
 
 KERNEL_STORES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 """Variables of the environment that say how many: to oneDNN, and to torch's layer above it."""
-
-NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
-"""What errors say for want of memory, in small letters."""
 
 
 def keep_freed_memory() -> bool:
@@ -77,8 +75,4 @@ def give_back_freed_memory() -> bool:
 
 def is_out_of_memory(fault: BaseException) -> bool:
     """Whether an error says that memory could not be had, on a GPU or a CPU."""
-    if isinstance(fault, torch.OutOfMemoryError | MemoryError):
-        return True
-    # The CPU's allocator, and libraries that work on a GPU, have no exception class of their own.
-    text = str(fault).lower()
-    return isinstance(fault, RuntimeError) and any(words in text for words in NO_MEMORY)
+    return isinstance(fault, torch.OutOfMemoryError) or tells_of_memory(fault)

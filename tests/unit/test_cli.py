@@ -174,6 +174,27 @@ def test_our_own_faults_show_where_they_come_from(
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("fault", "line"),
+    [
+        (MemoryError("Unable to allocate 8 GiB"), "out of memory (Unable to allocate 8 GiB): ask "),
+        (MemoryError(), "out of memory: ask "),
+        (
+            RuntimeError("alloc_cpu: can't allocate memory: you\ntried"),
+            "out of memory (alloc_cpu: ",
+        ),
+        (EnvironmentFault("out of memory: lower --x"), "out of memory: lower --x\n"),
+    ],
+)
+def test_want_of_memory_is_one_line(
+    capsys: pytest.CaptureFixture[str], fault: BaseException, line: str
+) -> None:
+    assert run(raising(fault)) == 1
+    text = capsys.readouterr().err
+    assert text.startswith(f"error: {line}")
+    assert text.count("\n") == 1
+
+
 def test_the_origin_of_a_fault_can_be_asked_for(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
