@@ -85,7 +85,6 @@ def test_options_reach_the_search(generator):
         ({"temperature": 2.0, "do_sample": False}, "temperature 2.0 needs"),
         ({"force_words": ["zzz"]}, "force_words: the tokenizer cannot write 'zzz'"),
         ({"force_words": ["linux"], "do_sample": True}, "force_words and do_sample exclude each"),
-        ({"batch_size": 0}, "batch_size is 0"),
         ({"batch_size": "4"}, "^Generator: batch_size: expected a whole number, found '4'"),
         ({"seed": "7"}, "^Generator: seed: expected a whole number, found '7'"),
         ({"seed": 1.5}, "^Generator: seed: expected a whole number, found 1.5"),
@@ -96,6 +95,21 @@ def test_options_reach_the_search(generator):
         ({"prefixes": ["the"] * 4, "bad_words": ["the"]}, "what bad_words forbids"),
         ({"beams": None}, "beams is no option: know "),
         ({"bad_words": ["a\udcff"]}, "^bad_words has '.udcff' in it"),
+        ({"batch_size": 0}, "^batch_size is 0"),
+        ({"batch_size": 1.5}, "batch_size: expected a whole number, found 1.5"),
+        ({"seed": -1}, "^seed is -1"),
+        ({"seed": "x"}, "seed: expected a whole number, found 'x'"),
+        ({"max_seq_length": 2}, "^max_seq_length 2 leaves no room .* beside max_new_tokens"),
+        ({"length_penalty": 1e6}, "^length_penalty is 1000000.0: give a number of at most 30"),
+        ({"repetition_penalty": 1e300}, r"^repetition_penalty is 1e\+300"),
+        ({"diversity_penalty": 1e308}, r"^diversity_penalty is 1e\+308"),
+        ({"bad_words": ["\ud800"]}, "bad_words has .* half of a character"),
+        ({"force_words": "\ud800"}, "force_words has .* half of a character"),
+        ({"prefixes": [None, 5, None, None]}, "prefix 1 is a int: give text or tokens"),
+        ({"prefixes": "four"}, "prefixes is a str: give a list"),
+        ({"phrases": 5}, "phrases is a int: give a list"),
+        ({"phrases": [None, 5, None, None]}, "phrases of source 1 is a int"),
+        ({"phrases": [["a", 5], None, None, None]}, "phrases of source 0 has 5 among"),
         ({"prefixes": ["a"]}, "prefixes has 1 entries for 4 sources"),
     ],
 )
@@ -114,6 +128,24 @@ def test_what_is_no_list_of_texts_is_refused(generator):
         generator("a text")
     with pytest.raises(ValueError, match="source 1 is a NoneType"):
         generator(["a", None])
+    with pytest.raises(ValueError, match="sources is a int"):
+        generator(5)
+    with pytest.raises(ValueError, match="source 0 has 5 among its tokens"):
+        generator([["a", 5]])
+    with pytest.raises(ValueError, match=r"source 1 has .* half of a character"):
+        generator(["a", "\ud800"])
+
+
+def test_phrases_are_read_as_a_row_of_json_lines_has_them(generator):
+    listed = generator.generate(SOURCES[:1], num_beams=4, phrases=[["perl", "server"]])
+    assert generator.generate(SOURCES[:1], num_beams=4, phrases=["perl|server"]) == listed
+    assert "perl" in listed[0][0].text
+
+
+@pytest.mark.parametrize("device", ["foo", "meta", 1.5, "cuda:99"])
+def test_a_device_that_cannot_be_is_named(checkpoint, device):
+    with pytest.raises(ValueError, match=r"^device "):
+        Generator.from_pretrained(checkpoint, device=device)
 
 
 def test_the_checkpoints_defaults_hold_unless_an_option_is_given(checkpoint, generator, tmp_path):
