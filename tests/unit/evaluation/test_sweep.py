@@ -124,7 +124,7 @@ def test_the_scores_are_those_of_an_evaluation(
         (["--alphas", "a"], "--alphas a: give numbers"),
         (["--min_lens", "1.5"], "--min_lens 1.5: give whole numbers"),
         (["--alphas", "", "--rewards", ""], "give at least one number"),
-        (["--alphas", "inf"], "--alphas inf: give finite"),
+        (["--alphas", "inf"], "--alphas is inf: give a number of at most 30"),
         (["--alphas", "0,-1"], "--alphas 0,-1: decoding takes a length penalty below 0 for 0"),
         (["--protocol", "qg"], "a sweep scores rows one by one"),
         (["--protocol", "xglue_qg"], "--metric rouge: this protocol has only bleu"),
