@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from s2s_ft.decode.lines.rows import Row, Text, phrases_of
+from s2s_ft.text.codec import check_characters
 
 
 def device_of(given: str | torch.device | None) -> torch.device | None:
@@ -120,8 +121,6 @@ def _phrases(number: int, value: object) -> tuple[str, ...]:
 def _check_text(name: str, text: str) -> None:
     """Refuse what no tokenizer takes."""
     try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as fault:
-        raise ValueError(
-            f"{name} has {text[fault.start]!r} in it, which is half of a character: decode it anew"
-        ) from fault
+        check_characters(text)
+    except ValueError as fault:
+        raise ValueError(f"{name}: {fault}") from fault

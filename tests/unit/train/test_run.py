@@ -265,24 +265,6 @@ def test_old_checkpoints_go(run: Train, output_dir: Path) -> None:
     assert checkpoints(output_dir) == {"ckpt-5", "ckpt-6"}
 
 
-def test_the_batch_that_was_found_to_fit_is_kept(
-    run: Train, output_dir: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    run(auto_batch_size=True, num_training_steps=2)
-    told = json.loads((output_dir / "train_options.json").read_text(encoding="utf-8"))
-    assert told["batches"]["micro_batch_size"] == 4  # all of an update; more is of no use
-    assert told["schedule"]["global_batch_size"] == 4
-    caplog.clear()
-    run(auto_batch_size=True, num_training_steps=4)
-    assert "4 examples in a forward pass, as found before" in caplog.text
-    caplog.clear()
-    run(auto_batch_size=True, gradient_checkpointing=True, num_training_steps=6)
-    assert "4 of the longest examples fit" in caplog.text
-    caplog.clear()
-    run(auto_batch_size=True, gradient_checkpointing=True, overwrite_output_dir=True)
-    assert "4 of the longest examples fit" in caplog.text
-
-
 @pytest.mark.parametrize("launcher", ["TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT"])
 def test_a_restart_by_a_launcher_does_not_start_anew(
     launcher: str, run: Train, output_dir: Path, monkeypatch: pytest.MonkeyPatch

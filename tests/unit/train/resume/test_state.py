@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from s2s_ft.checkpoint_record import FORMAT, find_fault, read_record
 from s2s_ft.train import resume
@@ -96,6 +97,9 @@ class Rank1(World):
 
     def from_main(self, value: Any) -> Any:
         return self.__dict__["heard"]
+
+    def add_up(self, tensor: Tensor) -> Tensor:
+        return tensor
 
 
 def test_only_rank_0_writes(ready: Ready, tmp_path: Path) -> None:
