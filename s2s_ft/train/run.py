@@ -25,10 +25,12 @@ from typing import Any
 import torch
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from s2s_ft.checkpoint_record import find_fault
 from s2s_ft.data.examples import require_file
 from s2s_ft.options import TrainOptions
 from s2s_ft.train.best import Tracker
 from s2s_ft.train.checkpoint import (
+    BEST,
     check_overwriting,
     newest_valid,
     prepare_output_folder,
@@ -98,7 +100,7 @@ def _train(options: TrainOptions, world: World) -> int:
         if options.checkpoint.overwrite_output_dir and not world.is_restart:
             _start_anew(options, world)
         resumed = _resume(output_dir, run)
-        tracker = _tracker(run, None if resumed is None else resumed.validation)
+        tracker = _tracker(output_dir, run, None if resumed is None else resumed.validation)
         finished = None if resumed is None else _why_finished(run, resumed, tracker)
         if finished is not None and _is_told(output_dir, run.state):
             return 0
@@ -127,11 +129,23 @@ def _resume(output_dir: Path, run: Preparation) -> Resumed | None:
     return None if name is None else restore_checkpoint(output_dir / name, run.state, run.facts)
 
 
-def _tracker(run: Preparation, saved: dict[str, Any] | None) -> Tracker | None:
+def _tracker(output_dir: Path, run: Preparation, saved: dict[str, Any] | None) -> Tracker | None:
     """What follows the looks; without held-out rows it only keeps what is known of earlier ones."""
-    if run.validator is not None:
-        return run.validator.tracker(saved)
-    return None if saved is None else Tracker.from_dict(saved)
+    if run.validator is None:
+        return None if saved is None else Tracker.from_dict(saved)
+    tracker, world = run.validator.tracker(saved), run.state.world
+    if tracker.best_step is not None:
+        fault = world.from_main(find_fault(output_dir / BEST) if world.is_main else None)
+        if fault is not None:
+            logger.warning(
+                "the best model so far, %s of update %d, is gone (%s): the next look counts as the "
+                "best",
+                output_dir / BEST,
+                tracker.best_step,
+                fault,
+            )
+            tracker.best_value = tracker.best_step = None
+    return tracker
 
 
 def _why_finished(run: Preparation, resumed: Resumed, tracker: Tracker | None) -> str | None:

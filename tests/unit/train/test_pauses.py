@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,19 @@ def test_looks_and_the_best_model(look: Train, output_dir: Path) -> None:
     load_finetuned(str(output_dir / "best"))
     assert (output_dir / "report.html").exists()
     assert checkpoints(output_dir) == {"ckpt-6"}
+
+
+def test_a_best_model_that_is_gone_is_told_of_and_saved_anew(
+    look: Train, output_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    look(learning_rate=1e-9, num_training_steps=2, num_warmup_steps=0)
+    shutil.rmtree(output_dir / "best")
+    look(learning_rate=1e-9, num_training_steps=4, num_warmup_steps=0)
+    assert re.search("best of update 2, is gone .*: the next look counts as the best", caplog.text)
+    load_finetuned(str(output_dir / "best"))
+    caplog.clear()
+    look(learning_rate=1e-9, num_training_steps=6, num_warmup_steps=0)
+    assert "is gone" not in caplog.text
 
 
 @pytest.mark.parametrize("looks", [False, True])
