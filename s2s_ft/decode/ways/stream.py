@@ -2,8 +2,8 @@
 
 Notable: a line goes out, flushed, as soon as it and all before it are known. What is there is
 decoded; when the input pauses nobody waits for more of it, and when it never pauses rows are taken
-as the batch has room, so neither memory nor the wait for a line grows with the input. A bad row
-ends the run after the lines of those before it.
+as the batch has room, so neither memory nor the wait for a line grows with the input. A bad row,
+or an input that cannot be read any further, ends the run after the lines of those before it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import select
+import zlib
 from collections.abc import Iterator
 from itertools import islice
 from typing import IO, Protocol
@@ -29,6 +30,9 @@ LOOK_AHEAD = 4
 
 BYTES_AT_ONCE = 2**16
 
+UNREADABLE = (OSError, EOFError, zlib.error)
+"""What says that an input, packed or not, cannot be read any further."""
+
 
 class Lines(Protocol):
     """Where the lines of an input come from."""
@@ -37,6 +41,10 @@ class Lines(Protocol):
         """At most `most` further lines: those that are there, at least one if `wait`.
 
         An empty list means that nothing is there, or with `wait` that the input has ended.
+
+        Raises:
+            OSError, EOFError, zlib.error: It cannot be read any further; all lines before have been
+                taken.
         """
 
 
@@ -84,10 +92,19 @@ class FileLines:
     def __init__(self, stream: IO[bytes]) -> None:
         """Begin where the file is."""
         self._stream = stream
+        self._fault: Exception | None = None
 
     def take(self, most: int, *, wait: bool) -> list[bytes]:
         """See `Lines`."""
-        return list(islice(self._stream, most))
+        taken: list[bytes] = []
+        try:
+            if self._fault is None:
+                taken.extend(islice(self._stream, most))  # keeps what came before a fault
+        except UNREADABLE as fault:
+            self._fault = fault
+        if self._fault is not None and not taken:
+            raise self._fault
+        return taken
 
 
 class Feed:
@@ -109,13 +126,14 @@ class Feed:
         self._left = decoder.options.data.subset if decoder.options.data.subset > 0 else None
         self._number = 0
         self._is_over = False
-        self._fault: ValueError | None = None
+        self._fault: Exception | None = None
 
     def wait(self) -> list[Item]:
         """The next items as soon as there are any; none when the input has ended.
 
         Raises:
             ValueError: the row after those that were handed out is not as it should be.
+            OSError, EOFError, zlib.error: or cannot be read.
         """
         while not (items := self._take(wait=True)):
             if self._fault is not None:
@@ -137,7 +155,11 @@ class Feed:
         if self._fault is not None or not most:
             self._is_over = True
             return []
-        raw = self._lines.take(most, wait=wait)
+        try:
+            raw = self._lines.take(most, wait=wait)
+        except UNREADABLE as fault:
+            self._fault = fault
+            return []
         self._is_over = wait and not raw
         items: list[Item] = []
         try:

@@ -1,5 +1,6 @@
 """Lines out as soon as they are known, in order; rows in as they come."""
 
+import gzip
 import io
 import os
 import random
@@ -71,11 +72,11 @@ def feed(tmp_path):
     codec = TextCodec.load(folder)
     method = method_named("causal", special=codec.special, max_source_length=4, max_target_length=4)
 
-    def make(data, batch_size=1, **flags):
+    def make(data, batch_size=1, unpack=lambda stream: stream, **flags):
         options = build(DecodeOptions, {"model_path": "m", "input_file": "-", **flags})
         reading = Reading(codec, method, "standard input")
         decoder = SimpleNamespace(reading=reading, options=options, budget=Budget(batch_size))
-        return Feed(FileLines(io.BytesIO(data)), decoder)
+        return Feed(FileLines(unpack(io.BytesIO(data))), decoder)
 
     return make
 
@@ -118,6 +119,18 @@ def test_the_rows_before_a_bad_one_come_first(feed, data, line):
     with pytest.raises(ValueError, match=f"^standard input, line {line}: "):
         lines.wait()
     assert lines.count == 2
+
+
+def test_the_rows_before_a_damaged_place_come_first(feed):
+    """Also those of the window that it is met in, and where rows are being decoded meanwhile."""
+    packed = gzip.compress("".join(f"{n:032x}\n" for n in range(5000)).encode())
+    lines = feed(packed[:-2000], batch_size=10_000, unpack=lambda stream: gzip.open(stream))
+    found = []
+    with pytest.raises(EOFError):
+        while items := lines.wait():
+            found += [item.line for item in lines.more(items) if item is not None]
+    assert sorted(found) == [*range(1, lines.count + 1)]
+    assert 1000 < lines.count < 5000
 
 
 def test_the_first_line_tells_the_format(feed):
