@@ -10,10 +10,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from s2s_ft.cli import EnvironmentFault
 from s2s_ft.decode.rules.assembly import rules_of
 from s2s_ft.decode.search.beam_search import RunningBatch, SearchPlan, SearchResult, SearchSettings
 from s2s_ft.decode.search.polling import MAX_LAG
@@ -144,17 +146,17 @@ def generate(  # noqa: PLR0913 (what to decode, how, and how much at once)
     Raises:
         NonFiniteScores: The scores of a request are not numbers.
         MemoryTooSmall: Memory does not even hold one example.
+        EnvironmentFault: Nor what a search needs before there is any.
     """
     if rules is None:
         rules, chosen = rules_of(settings, method.special, model.device, method.special.vocab_size)
         selection = selection or chosen
-    plan = SearchPlan(settings, budget, rules, selection, is_wanted=is_wanted)
-    plan = _plan_on(model.device, plan)
+    asked = SearchPlan(settings, budget, rules, selection, is_wanted=is_wanted)
+    plan = _plan_on(model.device, asked)
+    how = {"left_to_right": left_to_right_source, "compiled": budget.compile}
+    new_stepper = partial(ModelStepper, model, method, settings, **how)
     while True:
-        stepper = ModelStepper(
-            model, method, settings, left_to_right=left_to_right_source, compiled=budget.compile
-        )
-        batch = RunningBatch(stepper, requests, plan)
+        batch = _begun(new_stepper, requests, plan)
         try:
             yield from batch.run()
         except (RuntimeError, MemoryError) as fault:
@@ -164,9 +166,29 @@ def generate(  # noqa: PLR0913 (what to decode, how, and how much at once)
             requests = batch.unfinished()
         else:
             return
-        del batch, stepper
+        del batch
         if model.device.type == "cuda":
             torch.cuda.empty_cache()
+
+
+def _begun(
+    new_stepper: Callable[[], ModelStepper], requests: Iterable[Request | None], plan: SearchPlan
+) -> RunningBatch:
+    """A search with its tables laid out, whose size hangs on its settings alone.
+
+    Raises:
+        EnvironmentFault: Memory does not hold them.
+    """
+    try:
+        return RunningBatch(new_stepper(), requests, plan)
+    except (RuntimeError, MemoryError) as fault:
+        if not is_out_of_memory(fault):
+            raise
+        settings = plan.settings
+        raise EnvironmentFault(
+            f"the device's memory does not hold a search with {settings.beam_size} beams and "
+            f"{settings.max_length} tokens: lower --beam_size or --max_tgt_length"
+        ) from fault
 
 
 def _plan_on(device: torch.device, plan: SearchPlan) -> SearchPlan:

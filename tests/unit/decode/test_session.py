@@ -164,6 +164,16 @@ def test_where_memory_runs_out_the_rest_is_searched_in_smaller_batches(
     assert caught.value.request.key == longest
 
 
+def test_tables_beyond_memory_are_told_of_with_their_flags(
+    tiny_checkpoint: Callable[[str], Path],
+) -> None:
+    model = load_finetuned(str(tiny_checkpoint("bert")))
+    method = PseudoMask(SPECIAL, 20, 2)
+    settings = SearchSettings(beam_size=10**10, max_length=2, eos_id=3)
+    with pytest.raises(EnvironmentFault, match=r"10000000000 beams and 2 tokens: lower --beam"):
+        generate_batch(model, method, sources(method), settings)
+
+
 @pytest.mark.parametrize("failing", range(1, 5))
 def test_where_memory_runs_out_while_rows_leave_nothing_is_lost(
     tiny_checkpoint: Callable[[str], Path], failing: int, monkeypatch: pytest.MonkeyPatch
