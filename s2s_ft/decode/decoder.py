@@ -145,7 +145,8 @@ class Decoder:
         """The line of each item, in any order (see `results`)."""
         wording = self.wording
         for item, result in self.results(items):
-            yield wording.line(item, result)
+            line = wording.line(item, result)
+            yield replace(line, lacks_words=lacks_words(item.request, result))
 
     def results(self, items: Iterable[Item | None]) -> Iterator[tuple[Item, SearchResult]]:
         """What is found for each item, in any order.
@@ -159,13 +160,11 @@ class Decoder:
         """
         taken: dict[int, Item] = {}
         empty: list[Item] = []
-        num_lacking = 0
         found = self._search(_requests(self.checked(items), taken, empty))
         try:
             for request, result in found:
                 if not all(math.isfinite(each.score) for each in result.hypotheses):
                     raise NonFiniteScores(request)
-                num_lacking += _lacks_words(request, result)
                 yield taken.pop(request.key), result
                 yield from _without_tokens(empty)
         except NonFiniteScores as fault:
@@ -176,11 +175,6 @@ class Decoder:
                 "--max_seq_length or --max_tgt_length"
             ) from fault
         yield from _without_tokens(empty)
-        if num_lacking:
-            logger.warning(
-                "%d outputs lack forced words, which had no room: raise --max_tgt_length",
-                num_lacking,
-            )
 
     def separate_results(
         self, requests: Iterable[Request | None], is_wanted: Callable[[Request], bool]
@@ -233,9 +227,18 @@ class Decoder:
         )
 
 
-def _lacks_words(request: Request, result: SearchResult) -> bool:
+def lacks_words(request: Request, result: SearchResult) -> bool:
+    """Whether the best output of a request does not hold all that it must."""
     best = result.hypotheses[:1]
     return any(num_missing(each.ids, request.phrases) > 0 for each in best)
+
+
+def tell_of_lacking_words(num_lacking: int) -> None:
+    """Warn of outputs that lack forced words, if there are any."""
+    if num_lacking:
+        logger.warning(
+            "%d outputs lack forced words, which had no room: raise --max_tgt_length", num_lacking
+        )
 
 
 def _requests(

@@ -23,7 +23,7 @@ import torch
 
 from s2s_ft.decode.arguments import device_of, rows_of
 from s2s_ft.decode.call import Call
-from s2s_ft.decode.decoder import Decoder
+from s2s_ft.decode.decoder import Decoder, lacks_words, tell_of_lacking_words
 from s2s_ft.decode.defaults import read_defaults, told_in_their_names, with_defaults
 from s2s_ft.decode.device import choose_device
 from s2s_ft.decode.lines.rows import Text
@@ -162,10 +162,13 @@ class Generator:
         decoder = self.decoder(batch_size, **options)
         rows = rows_of(sources, prefixes, phrases)
         found: list[list[Output]] = [[] for _ in rows]
+        num_lacking = 0
         with self._lock, told_in_their_names(), decoder.at_work():
             items = longest_first(decoder.reading.items(rows))
             for item, result in decoder.results(items):
                 found[item.index] = _outputs(decoder, item, result)
+                num_lacking += lacks_words(item.request, result)
+        tell_of_lacking_words(num_lacking)
         return found
 
     def check(self, **options: Any) -> None:

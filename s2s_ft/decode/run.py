@@ -73,7 +73,7 @@ def _stream(decoder: Decoder) -> None:
     started = time.monotonic()
     feed = stream(decoder)
     report = Report.of(decoder.fine_tuned, num_empty=feed.num_empty, num_cut=feed.num_cut)
-    report.tell(feed.count, time.monotonic() - started)
+    report.tell(feed.count, time.monotonic() - started, feed.num_lacking)
 
 
 def _check_one_place(options: DecodeOptions, num_checkpoints: int) -> None:

@@ -30,11 +30,13 @@ class Line:
         index: The row's number in the input, from 0.
         output: Its line of the output.
         trace: Its line of the traces, or None where there are none.
+        lacks_words: Whether the output does not hold all that it must.
     """
 
     index: int
     output: str
     trace: str | None = None
+    lacks_words: bool = False
 
 
 def one_line(text: str) -> str:

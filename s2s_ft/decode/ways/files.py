@@ -163,7 +163,7 @@ def _do(job: Job, decode: Callable[[Sequence[Share], Bar], Results], *, resume: 
     with writing(job.output):
         opened = Journal(job.output, job.identity, resume=resume)
     with opened as journal:
-        started, before = time.monotonic(), len(journal)
+        started, before, lacking = time.monotonic(), len(journal), 0
         shares = [share for share in job.shares if share.number not in journal.shares]
         with (
             tqdm(total=job.num_rows, initial=before, desc="decoding", unit="row") as bar,
@@ -171,11 +171,12 @@ def _do(job: Job, decode: Callable[[Sequence[Share], Bar], Results], *, resume: 
         ):
             for share, lines in results:
                 journal.add(share.number, lines)
+                lacking += sum(line.lacks_words for line in lines)
                 bar.update(len(journal) - bar.n)
         assert len(journal) == job.num_rows
         with writing(job.output):
             _write(job, journal)
-    job.report.tell(job.num_rows - before, time.monotonic() - started)
+    job.report.tell(job.num_rows - before, time.monotonic() - started, lacking)
 
 
 def _by_workers(name: str, options: DecodeOptions, shares: Sequence[Share]) -> Results:

@@ -47,7 +47,7 @@ def item_from(message: list[Any]) -> Item:
 
 def line_to(line: Line) -> list[Any]:
     """A line for a message."""
-    return [line.index, line.output, line.trace]
+    return [line.index, line.output, line.trace, line.lacks_words]
 
 
 def line_from(message: list[Any]) -> Line:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+from s2s_ft.decode.decoder import tell_of_lacking_words
 from s2s_ft.decode.loading import FineTuned
 
 logger = logging.getLogger(__name__)
@@ -36,12 +37,13 @@ class Report:
             room_in_training=fine_tuned.model.settings.max_source_length,
         )
 
-    def tell(self, num_rows: int, seconds: float) -> None:
+    def tell(self, num_rows: int, seconds: float, num_lacking: int = 0) -> None:
         """Say what was done.
 
         Args:
             num_rows: Rows that were decoded just now.
             seconds: How long that took.
+            num_lacking: Of them, outputs that lack forced words.
         """
         rate = num_rows / max(seconds, 1e-9)
         logger.info("%d rows decoded in %.1f s, %.2f rows/s", num_rows, seconds, rate)
@@ -56,3 +58,4 @@ class Report:
                 self.room,
                 "unknown" if known is None else known,
             )
+        tell_of_lacking_words(num_lacking)

@@ -114,11 +114,12 @@ class Feed:
         count: Items that were handed out.
         num_empty: Those without any token.
         num_cut: Those that lost tokens.
+        num_lacking: Their outputs that lack forced words.
     """
 
     def __init__(self, lines: Lines, decoder: Decoder) -> None:
         """Take lines from `lines`; what becomes of them is the decoder's to say."""
-        self.count = self.num_empty = self.num_cut = 0
+        self.count = self.num_empty = self.num_cut = self.num_lacking = 0
         self._lines = lines
         self._reading = decoder.reading
         self._reader = RowReader(decoder.options.data)
@@ -242,4 +243,5 @@ def _decode(feed: Feed, decoder: Decoder) -> None:
     with decoder.at_work():
         while items := feed.wait():
             for line in decoder.lines(feed.more(items)):
+                feed.num_lacking += line.lacks_words
                 out.put(line)

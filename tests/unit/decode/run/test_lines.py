@@ -38,6 +38,13 @@ def test_empty_and_cut_sources_are_counted(decode, caplog):
     assert "2 sources were cut to 5 tokens" in caplog.text
 
 
+def test_outputs_without_their_words_are_counted_once_over_all_shares(decode, caplog):
+    with caplog.at_level(logging.WARNING):
+        decode(force_words="b", batch_size=1)
+    told = [text for text in caplog.messages if "lack" in text]
+    assert told == ["3 outputs lack forced words, which had no room: raise --max_tgt_length"]
+
+
 def test_jsonl_holds_the_best_hypotheses_with_scores(decode):
     rows = [
         json.loads(line)

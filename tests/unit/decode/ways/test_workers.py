@@ -4,6 +4,7 @@ The workers are real processes, but for speed they speak the protocol without a 
 lines are its rows' numbers, and a row whose label is a word does as that word says.
 """
 
+import json
 import sys
 
 import numpy as np
@@ -14,7 +15,7 @@ from s2s_ft.decode.lines.outputs import Line
 from s2s_ft.decode.lines.sources import Item, Share
 from s2s_ft.decode.search.requests import Request
 from s2s_ft.decode.ways import workers
-from s2s_ft.decode.ways.messages import item_from, item_to
+from s2s_ft.decode.ways.messages import item_from, item_to, line_from, line_to
 from s2s_ft.decode.ways.workers import Workers
 from s2s_ft.options import DecodeOptions, build
 
@@ -112,3 +113,8 @@ def test_items_come_through_a_message_as_they_were():
     assert again.request.source.tolist() == [2, 9, 3]
     assert (again.request.prefix, again.request.phrases) == ((1, 2), ((3,), (4, 5)))
     assert (again.index, again.line, again.label) == (5, 6, {"a": [1, None]})
+
+
+@pytest.mark.parametrize("line", [Line(3, "a", None), Line(4, "b", "t", lacks_words=True)])
+def test_lines_come_through_a_message_as_they_were(line):
+    assert line_from(json.loads(json.dumps(line_to(line)))) == line
