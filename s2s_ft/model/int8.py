@@ -1,9 +1,12 @@
 """Linear layers in 8-bit integers, for decoding on a CPU.
 
 Notable: weights are quantised once, one scale an output, activations anew in each call, one scale a
-row: with one for all, a single row with a large number takes the precision of the others; so what
-comes out hardly depends on who else is in the batch. Products are integer, and what lies between
-the layers stays float32. Only attention works in bfloat16 where the processor can: beside 8-bit
+row: with one for all, a single row with a large number takes the precision of the others. torch's
+kernels have one scale for a whole tensor, taken from its smallest and largest numbers; so each row
+is brought to the same range, and one row more holds the range's ends. The steps are then the same
+whoever is in the batch, and as a power of two they are exact: the kernels disagree in the last bit
+of a product at most. Products are integer, and what lies between the layers
+stays float32. Only attention works in bfloat16 where the processor can: beside 8-bit
 layers it would take a third of the time. Each weight is packed for two of torch's kernels, one that
 is fast for many rows (sources, the head) and one for the few of a step, where it takes half of the
 time. The head is quantised as well; the word embeddings that it shares its weights with are not,
@@ -39,23 +42,33 @@ _LARGEST = 127
 SMALLEST = 1e-8
 """What a scale is at least."""
 
+_HEADROOM = 1 + 1e-6
+"""Keeps a row's largest number within its range, however it is rounded."""
+
 
 class _Rows:
-    """Rows scaled to [-1, 1] one by one; the last ones are kept, since queries, keys and values are
-    made of the same.
+    """Rows scaled to one range one by one; the last ones are kept, since queries, keys and values
+    are made of the same.
     """
 
     def __init__(self) -> None:
         self._last: tuple[Tensor, Tensor, Tensor] | None = None
 
     def scaled(self, rows: Tensor, *, keep: bool) -> tuple[Tensor, Tensor]:
-        """The rows [..., F], and what they have been divided by [..., 1]."""
+        """The rows, with one more that holds the ends of the range, [N + 1, F]; and what they have
+        been divided by, [N, 1].
+        """
         last = self._last  # several threads may be here
         if last is not None and last[0] is rows:
             return last[1:]
         self._last = last = None  # its memory first
-        largest = rows.abs().amax(dim=-1, keepdim=True).clamp_(min=SMALLEST)
-        found = (rows, rows * largest.reciprocal(), largest)
+        flat = rows.reshape(-1, rows.shape[-1])
+        end = 1 - (1 / 64 if sums_overflow() else 1 / 128)  # -1 is the other one
+        divisors = flat.abs().amax(dim=-1, keepdim=True).clamp_(min=SMALLEST).mul_(_HEADROOM / end)
+        scaled = flat.new_zeros(len(flat) + 1, flat.shape[1])
+        torch.mul(flat, divisors.reciprocal(), out=scaled[:-1])
+        scaled[-1, :2] = torch.tensor([-1.0, end])
+        found = (rows, scaled, divisors)
         if keep:
             self._last = found
         return found[1:]
@@ -92,11 +105,14 @@ class QuantizedLinear(nn.Module):
             return rows.new_zeros(*rows.shape[:-1], self.out_features)
         is_few = rows.numel() <= FEW_ROWS * self.in_features
         # What is narrower than it was, nobody else is made of.
-        scaled, largest = self._rows.scaled(rows, keep=self.in_features <= self.out_features)
-        result: Tensor = torch.ops.quantized.linear_dynamic(
+        scaled, divisors = self._rows.scaled(rows, keep=self.in_features <= self.out_features)
+        product: Tensor = torch.ops.quantized.linear_dynamic(
             scaled, self._for_few if is_few else self._for_many, sums_overflow()
         )
-        return result.mul_(largest) if self._bias is None else result.mul_(largest).add_(self._bias)
+        result = product[:-1].mul_(divisors)
+        if self._bias is not None:
+            result.add_(self._bias)
+        return result.view(*rows.shape[:-1], self.out_features)
 
 
 @functools.cache
@@ -108,7 +124,7 @@ def sums_overflow() -> bool:
     weight = torch.quantize_per_channel(
         torch.ones(16, 64),
         torch.full((16,), 1 / _LARGEST).double(),
-        torch.zeros(16),
+        torch.zeros(16, dtype=torch.long),
         0,
         torch.qint8,
     )
