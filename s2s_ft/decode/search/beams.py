@@ -88,7 +88,10 @@ class Beams:
         history = self.history.gather(1, index)
         column = self.steps.clamp(max=self.history.shape[-1] - 1)
         history.scatter_(2, column[:, None, None].expand(-1, tokens.shape[1], 1), tokens[..., None])
-        best = self._best_ended(choice.totals, is_end & ~was_ended, steps, settings)
+        just_ended = is_end & ~was_ended
+        if settings.num_groups > 1:
+            just_ended = just_ended & ~_are_worse_twins(history, choice.totals, just_ended)
+        best = self._best_ended(choice.totals, just_ended, steps, settings)
         found = _status(choice.totals, is_end, best, steps, settings)
         live = self.status == LIVE
         beams = Beams(
@@ -128,6 +131,23 @@ class Beams:
     def kept(self, order: Tensor) -> Beams:
         """Some of the rows, in this order."""
         return Beams(**{name: tensor[order] for name, tensor in vars(self).items()})
+
+
+def _are_worse_twins(history: Tensor, totals: Tensor, counted: Tensor) -> Tensor:
+    """Which beams have the tokens of another that counts and is better, or comes first.
+
+    Args:
+        history: [B, W, L] int64; beams with the same tokens have them at the same step.
+        totals: [B, W] float32.
+        counted: [B, W] bool, the beams that count.
+
+    Returns:
+        [B, W] bool.
+    """
+    same = (history[:, :, None] == history[:, None]).all(dim=-1) & counted[:, None]  # [B, W, W]
+    better = totals[:, None] > totals[:, :, None]
+    first = (totals[:, None] == totals[:, :, None]).tril(-1)
+    return (same & (better | first)).any(dim=-1)
 
 
 def _filled_up(choice: Choice, settings: SearchSettings) -> Choice:

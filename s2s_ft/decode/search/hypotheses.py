@@ -7,12 +7,15 @@ How beams are recorded, with two beams (token, back-pointer; `#` is the end toke
     beam 1    d  -       c <0       e <0
 
 Notable: candidates are all entries that end with the end token, at any step, and all entries of the
-last step that there can be; the first best wins ties.
+last step that there can be; the first best wins ties. Groups of a diverse search may come to the
+same tokens: of these the best counts. Samples are drawn independently, and may be equal.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from s2s_ft.decode.search.settings import SearchSettings
 
@@ -77,11 +80,20 @@ def read_off(trace: Trace, settings: SearchSettings) -> SearchResult:
     """The best hypotheses of one example's recorded beams."""
     candidates = _candidates(trace, settings)
     candidates.sort(key=lambda candidate: (-candidate[0], candidate[1], candidate[2]))
-    best = [
-        _hypothesis(trace, *candidate, settings.eos_id)
-        for candidate in candidates[: settings.num_return]
-    ]
+    every = (_hypothesis(trace, *candidate, settings.eos_id) for candidate in candidates)
+    found = _distinct(every) if settings.num_groups > 1 else every
+    best = list(islice(found, settings.num_return))
     return SearchResult(best, trace if settings.keep_trace else None)
+
+
+def _distinct(hypotheses: Iterable[Hypothesis]) -> Iterator[Hypothesis]:
+    """The first of those with the same tokens."""
+    seen: set[tuple[tuple[int, ...], bool]] = set()
+    for each in hypotheses:
+        tokens = (each.ids, each.finished)
+        if tokens not in seen:
+            seen.add(tokens)
+            yield each
 
 
 def _candidates(trace: Trace, settings: SearchSettings) -> list[tuple[float, int, int]]:
