@@ -146,7 +146,12 @@ class Decoder:
         wording = self.wording
         for item, result in self.results(items):
             line = wording.line(item, result)
-            yield replace(line, lacks_words=lacks_words(item.request, result))
+            yield replace(line, lacks_words=self.lacks_words(item, result))
+
+    def lacks_words(self, item: Item, result: SearchResult) -> bool:
+        """Whether the best output of an item does not hold all that it must."""
+        phrases, marks = item.request.phrases, self.settings.word_marks
+        return any(num_missing(each.ids, phrases, marks) > 0 for each in result.hypotheses[:1])
 
     def results(self, items: Iterable[Item | None]) -> Iterator[tuple[Item, SearchResult]]:
         """What is found for each item, in any order.
@@ -225,12 +230,6 @@ class Decoder:
             f"{self.name}, line {item.line}: gets scores that are no numbers; the weights of "
             "--model_path are damaged, or too large for --fp16 (try --bf16)"
         )
-
-
-def lacks_words(request: Request, result: SearchResult) -> bool:
-    """Whether the best output of a request does not hold all that it must."""
-    best = result.hypotheses[:1]
-    return any(num_missing(each.ids, request.phrases) > 0 for each in best)
 
 
 def tell_of_lacking_words(num_lacking: int) -> None:

@@ -23,7 +23,7 @@ import torch
 
 from s2s_ft.decode.arguments import device_of, rows_of
 from s2s_ft.decode.call import Call
-from s2s_ft.decode.decoder import Decoder, lacks_words, tell_of_lacking_words
+from s2s_ft.decode.decoder import Decoder, tell_of_lacking_words
 from s2s_ft.decode.defaults import read_defaults, told_in_their_names, with_defaults
 from s2s_ft.decode.device import choose_device
 from s2s_ft.decode.lines.rows import Text
@@ -167,7 +167,7 @@ class Generator:
             items = longest_first(decoder.reading.items(rows))
             for item, result in decoder.results(items):
                 found[item.index] = _outputs(decoder, item, result)
-                num_lacking += lacks_words(item.request, result)
+                num_lacking += decoder.lacks_words(item, result)
         tell_of_lacking_words(num_lacking)
         return found
 

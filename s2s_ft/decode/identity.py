@@ -55,12 +55,14 @@ def identity_of(
         checkpoint: Its `weights` (see `weights_of`), its `method` and the `device`.
     """
     data, runtime = options.data, options.runtime
+    search = {**asdict(settings), "mode": options.search.mode}
+    del search["word_marks"]  # the tokenizer's
     kinds = [name for name in ("bf16", "fp16", "int8") if getattr(runtime, name)]
     identity = {
         "weights": checkpoint["weights"],
         "tokenizer": codec.fingerprint,
         "method": checkpoint["method"],
-        "search": {**asdict(settings), "mode": options.search.mode},
+        "search": search,
         "output": {
             "format": data.output_format,
             "tokens": data.output_tokens,

@@ -52,6 +52,7 @@ def search_settings(options: DecodeOptions, codec: TextCodec, *, max_length: int
         eos_id=codec.special.sep,
         ignore_ids=_ignored_ids(search.forbid_ignore_word, codec),
         bad_words=forbidden_sequences(read_words(search.bad_words, "bad_words"), codec),
+        word_marks=codec.word_marks,
         keep_trace=options.data.need_score_traces,
         seed=options.runtime.seed,
     )

@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 from tokenizers.models import WordPiece
@@ -21,6 +22,7 @@ from transformers import PreTrainedTokenizerFast
 
 from s2s_ft.text.additional import NewToken, add_tokens, written_tokens
 from s2s_ft.text.loading import TOKENIZER_FLAG, load_tokenizer
+from s2s_ft.text.marks import WordMarks, word_marks
 from s2s_ft.text.spacing import join_words
 from s2s_ft.text.words import join_word_pieces
 
@@ -117,6 +119,11 @@ class TextCodec:
             return cls(tokenizer)
         except ValueError as fault:
             raise ValueError(f"{name if flag is None else f'{flag} {name}'}: {fault}") from fault
+
+    @cached_property
+    def word_marks(self) -> WordMarks:
+        """Which tokens can lie inside a word."""
+        return word_marks(self._backend, self._vocabulary)
 
     def with_vocab_size(self, vocab_size: int) -> TextCodec:
         """The same codec for a model with `vocab_size` output rows (ValueError if too few)."""

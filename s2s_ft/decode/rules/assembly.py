@@ -76,7 +76,7 @@ def settings_of(search: SearchOptions, **others: Any) -> SearchSettings:
     Args:
         search: With every flag known (`SearchOptions.filled`).
         others: What the options do not know: max_length and eos_id, and where there are any,
-            ignore_ids, bad_words, keep_trace and seed.
+            ignore_ids, bad_words, word_marks, keep_trace and seed.
     """
     values: dict[str, Any] = {
         "beam_size": search.num_return_sequences if search.do_sample else search.beam_size,

@@ -3,7 +3,8 @@
 Hypotheses compete with those that are as far as they are: the candidates of a step are sorted into
 banks by how many tokens of phrases they hold, and the beams are dealt to the banks in turn, fullest
 first: the best of each bank, the second best of each, and so on until no beam is left. Candidates
-are the likeliest tokens of every beam and the next token of each of its missing phrases.
+are the likeliest tokens of every beam, the next token of each of its missing phrases and, where the
+word that a phrase ends with could go on, the likeliest token with which it does not.
 
 Notable: only a hypothesis that holds all its phrases may end, and a candidate after which they no
 longer fit below the maximum length stands back behind all that leave room. Where they never fitted,
@@ -24,7 +25,7 @@ from torch import Tensor
 
 from s2s_ft.decode.rules.constraints import newest_tokens
 from s2s_ft.decode.rules.forced import SlotTable
-from s2s_ft.decode.rules.phrases import begun, held
+from s2s_ft.decode.rules.phrases import WordEnds, begun, held
 from s2s_ft.decode.search.beams import ABSENT
 from s2s_ft.decode.search.requests import FORBIDDEN, Choice, Progress, Request
 from s2s_ft.decode.search.settings import SearchSettings
@@ -34,8 +35,9 @@ class PhraseBeams:
     """Beam search with phrases; a `Selection`."""
 
     def __init__(self, settings: SearchSettings, device: torch.device) -> None:
-        """Take beams, lengths and the end token."""
+        """Take beams, lengths, the end token and the marks of words."""
         self._settings = settings
+        self._ends = WordEnds(settings.word_marks, device)
         self._table = SlotTable(device)
 
     @property
@@ -58,7 +60,7 @@ class PhraseBeams:
         if self._table.is_empty:
             return None
         phrases = self._table.rows(progress.slots)
-        return _next_of(phrases, progress, held(progress, phrases))
+        return _next_of(phrases, progress, held(progress, phrases, self._ends))
 
     def __call__(self, scores: Tensor, progress: Progress) -> Choice:
         """Choose the next beams.
@@ -76,7 +78,7 @@ class PhraseBeams:
             else self._table.rows(progress.slots)
         )
         settings = self._settings
-        candidates = _candidates(scores, progress, phrases, settings)
+        candidates = _candidates(scores, progress, phrases, settings, self._ends)
         lengths = (phrases >= 0).sum(-1)
         needed = candidates.needed(lengths)
         left = settings.max_length - progress.steps - 1  # tokens that may still come
@@ -117,21 +119,29 @@ class _Candidates:
 
 
 def _candidates(
-    scores: Tensor, progress: Progress, phrases: Tensor, settings: SearchSettings
+    scores: Tensor, progress: Progress, phrases: Tensor, settings: SearchSettings, ends: WordEnds
 ) -> _Candidates:
-    """The likeliest tokens of each beam and the next ones of its phrases, with what they lead to.
+    """The likeliest tokens of each beam, the next ones of its phrases and one with which no word
+    goes on, with what they lead to.
 
     Where a beam lacks phrases, its end token is forbidden; one more token than there are beams is
     looked at in its place.
     """
-    now = held(progress, phrases)  # [B, W, C]
+    now = held(progress, phrases, ends)  # [B, W, C]
+    num_lacking = (~now).sum(-1, keepdim=True)
     extra = _next_of(phrases, progress, now)  # [B, W, C]
+    loose = torch.zeros_like(now)  # held until the next token goes on with a word
+    if ends.are_known:
+        loose = now & ~held(progress, phrases, ends, for_good=True)
+        every = torch.arange(scores.shape[-1], device=scores.device)
+        unfit = ends.go_on(every) | ((every == settings.eos_id) & (num_lacking > 0))
+        closing = scores.masked_fill(unfit, ABSENT).argmax(-1).masked_fill(~loose.any(-1), -1)
+        extra = torch.cat([extra, closing.unsqueeze(-1)], dim=-1)  # [B, W, C + 1]
     best, likely = scores.topk(min(settings.beam_size + 1, scores.shape[-1]), dim=-1)
     extra_scores = scores.gather(-1, extra.clamp(min=0))
     extra_scores = extra_scores.masked_fill(_is_twice(extra, likely), ABSENT)
     tokens = torch.cat([likely, extra], dim=-1)  # [B, W, M]
     token_scores = torch.cat([best, extra_scores], dim=-1)
-    num_lacking = (~now).sum(-1, keepdim=True)
     too_early = (tokens == settings.eos_id) & (num_lacking > 0)
     token_scores = torch.where(too_early, FORBIDDEN * (num_lacking + 1), token_scores)
     ended = (progress.last == settings.eos_id).unsqueeze(-1)
@@ -141,7 +151,8 @@ def _candidates(
     before = before.unsqueeze(2).expand(-1, -1, tokens.shape[-1], -1)
     tails = torch.cat([before, tokens.unsqueeze(-1)], dim=-1).flatten(1, 2)  # [B, N, T]
     progressed = begun(tails, phrases)
-    before_held = now.unsqueeze(2).expand(-1, -1, tokens.shape[-1], -1).flatten(1, 2)
+    lost = loose.unsqueeze(2) & ends.go_on(tokens).unsqueeze(-1)  # [B, W, M, C]
+    still_held = (now.unsqueeze(2) & ~lost).flatten(1, 2)
     complete = progressed == (phrases >= 0).sum(-1)[:, None, :]
     return _Candidates(
         totals=totals.flatten(1),
@@ -149,7 +160,7 @@ def _candidates(
         beams=torch.arange(scores.shape[1], device=scores.device).repeat_interleave(
             tokens.shape[-1]
         ),
-        holds=before_held | complete,
+        holds=still_held | complete,
         begun=progressed,
     )
 

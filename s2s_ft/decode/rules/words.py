@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from s2s_ft.text import TextCodec
+from s2s_ft.text import NO_MARKS, TextCodec, WordMarks
 
 logger = logging.getLogger(__name__)
 
@@ -78,10 +78,17 @@ def wanted_phrases(words: Sequence[str], codec: TextCodec, flag: str = "force_wo
     return _distinct([f" {word}" for word in words], codec, flag)
 
 
-def holds(ids: Sequence[int], part: Sequence[int]) -> bool:
-    """Whether the tokens of `part` stand next to each other in `ids`."""
+def holds(ids: Sequence[int], part: Sequence[int], marks: WordMarks = NO_MARKS) -> bool:
+    """Whether the tokens of `part` stand next to each other in `ids`, and no word goes on behind
+    them.
+    """
     size = len(part)
-    return any(tuple(ids[at : at + size]) == tuple(part) for at in range(len(ids) - size + 1))
+    barred = marks.continuing if marks.open.issuperset(part[-1:]) else ()
+    return any(
+        tuple(ids[at : at + size]) == tuple(part)
+        and not any(each in barred for each in ids[at + size : at + size + 1])
+        for at in range(len(ids) - size + 1)
+    )
 
 
 def _distinct(texts: list[str], codec: TextCodec, flag: str) -> Sequences:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from s2s_ft.text import NO_MARKS, WordMarks
+
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSettings:
@@ -29,6 +31,7 @@ class SearchSettings:
         repetition_penalty: Factor on the log-probability of tokens that the hypothesis holds
             already; 1 switches it off.
         bad_words: Token sequences that must not appear.
+        word_marks: Where a word that must appear would go on, and be another one.
         num_groups: Groups of a diverse beam search; 1 switches it off.
         diversity_penalty: Taken off a token's score for each earlier group that chose it.
         sample: Draw tokens instead of searching the best ones; each beam is a sample of its own.
@@ -52,6 +55,7 @@ class SearchSettings:
     keep_trace: bool = False
     repetition_penalty: float = 1.0
     bad_words: tuple[tuple[int, ...], ...] = ()
+    word_marks: WordMarks = NO_MARKS
     num_groups: int = 1
     diversity_penalty: float = 0.0
     sample: bool = False

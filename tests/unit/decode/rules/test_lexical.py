@@ -13,6 +13,7 @@ from s2s_ft.decode.rules.lexical import PhraseBeams
 from s2s_ft.decode.rules.phrases import num_missing
 from s2s_ft.decode.search.requests import FORBIDDEN
 from s2s_ft.decode.search.settings import SearchSettings
+from s2s_ft.text import WordMarks
 from tests.unit.decode.chain import (
     CPU,
     EOS,
@@ -40,16 +41,24 @@ PHRASES: list[tuple[Ids, ...]] = [
 ]
 
 
+MARKS = WordMarks(open=frozenset({1, 2}), continuing=frozenset({1, 3}))
+"""So that 1 goes on with a word and is gone on from, 2 and 3 do one of both."""
+
+
 def with_phrases(
     table: torch.Tensor, settings: SearchSettings, phrases: tuple[Ids, ...]
 ) -> list[tuple[Ids, float]]:
     return [
-        (ids, score) for ids, score in brute_force(table, settings) if not num_missing(ids, phrases)
+        (ids, score)
+        for ids, score in brute_force(table, settings)
+        if not num_missing(ids, phrases, settings.word_marks)
     ]
 
 
 @pytest.mark.parametrize("phrases", PHRASES, ids=str)
-@pytest.mark.parametrize("options", [{}, {"length_penalty": 1.2, "min_length": 3}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"length_penalty": 1.2, "min_length": 3}, {"word_marks": MARKS}], ids=str
+)
 def test_a_wide_beam_is_brute_force(phrases: tuple[Ids, ...], options: dict[str, Any]) -> None:
     tables = random_tables(3, 4, seed=1)
     settings = replace(EXACT, **options)
@@ -77,16 +86,30 @@ def test_phrases_that_never_fit_leave_the_least_missing(phrases: tuple[Ids, ...]
 
 
 def random_phrases(generator: random.Random, vocabulary: int) -> tuple[Ids, ...]:
+    """Their first tokens are none that go on with a word."""
     return tuple(
-        tuple(generator.randrange(1, vocabulary) for _ in range(generator.randint(1, 3)))
+        (
+            generator.randrange(1, vocabulary - 2),
+            *(generator.randrange(1, vocabulary) for _ in range(generator.randint(0, 2))),
+        )
         for _ in range(generator.randint(1, 3))
     )
+
+
+GOING_ON = WordMarks(open=frozenset(range(1, 9)), continuing=frozenset({7, 8}))
 
 
 @pytest.mark.parametrize("beam_size", [1, 2, 4, 7])
 @pytest.mark.parametrize(
     "options",
-    [{}, {"ngram_size": 1}, {"ngram_size": 2}, {"min_length": 8}, {"repetition_penalty": 1.5}],
+    [
+        {},
+        {"ngram_size": 1},
+        {"ngram_size": 2},
+        {"min_length": 8},
+        {"repetition_penalty": 1.5},
+        {"word_marks": GOING_ON},
+    ],
     ids=str,
 )
 def test_every_best_output_holds_its_phrases(beam_size: int, options: dict[str, Any]) -> None:
@@ -103,7 +126,7 @@ def test_every_best_output_holds_its_phrases(beam_size: int, options: dict[str, 
         )
         settings = replace(settings, min_length=min(settings.min_length, settings.max_length))
         best = find(tables, settings, [each])[each.key].hypotheses[0]
-        assert num_missing(best.ids, each.phrases) == 0
+        assert num_missing(best.ids, each.phrases, settings.word_marks) == 0
 
 
 def test_a_prefix_may_hold_a_phrase_or_begin_one() -> None:

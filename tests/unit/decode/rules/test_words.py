@@ -8,8 +8,8 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from s2s_ft.decode.rules.words import forbidden_sequences, read_words, wanted_phrases
-from s2s_ft.text import TextCodec
+from s2s_ft.decode.rules.words import forbidden_sequences, holds, read_words, wanted_phrases
+from s2s_ft.text import TextCodec, WordMarks
 
 ROLES = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
 SPECIAL = [*ROLES.values(), "<mask>"]
@@ -117,3 +117,15 @@ def test_half_a_character_names_the_flag(word_piece: TextCodec) -> None:
         forbidden_sequences(["the", "a\udcff"], word_piece)
     with pytest.raises(ValueError, match=r"^--force_words: ' a.udcff' holds half a character"):
         wanted_phrases(["a\udcff"], word_piece)
+
+
+@pytest.mark.parametrize(
+    ("ids", "held"),
+    [((5, 6), True), ((5, 6, 1), True), ((5, 6, 9), False), ((5, 6, 9, 5, 6), True), ((6,), False)],
+)
+def test_a_longer_word_does_not_hold_a_word(ids: tuple[int, ...], held: bool) -> None:
+    marks = WordMarks(open=frozenset({6}), continuing=frozenset({9}))
+    assert holds(ids, (5, 6), marks) == held
+    assert holds(ids, (5, 6)) == (ids[:2] == (5, 6))
+    closed = WordMarks(open=frozenset({5}), continuing=frozenset({9}))
+    assert holds(ids, (5, 6), closed) == (ids[:2] == (5, 6))
