@@ -111,7 +111,10 @@ def test_sources_may_stand_in_a_file_of_their_own(
         (["--output_file", "{pred}"], "--output_file .*: is what --pred reads"),
         (["--output_file", "{gold}"], "--output_file .*: is what --gold reads"),
         (["--compare", "{pred}.3", "--output_file", "{pred}.3"], "is what --compare reads"),
-        (["--source_file", "{pred}.3", "--output_file", "{pred}.3"], "is what --source_file reads"),
+        (
+            ["--baselines", "--source_file", "{pred}.3", "--output_file", "{pred}.3"],
+            "is what --source_file reads",
+        ),
     ],
 )
 def test_faults_are_named(files: tuple[str, str], arguments: list[str], message: str) -> None:
