@@ -4,13 +4,16 @@ Notable: weights are quantised once, one scale an output, activations anew in ea
 row: with one for all, a single row with a large number takes the precision of the others. torch's
 kernels have one scale for a whole tensor, taken from its smallest and largest numbers; so each row
 is brought to the same range, and one row more holds the range's ends. The steps are then the same
-whoever is in the batch, and as a power of two they are exact: the kernels disagree in the last bit
-of a product at most. Products are integer, and what lies between the layers
-stays float32. Only attention works in bfloat16 where the processor can: beside 8-bit
-layers it would take a third of the time. Each weight is packed for two of torch's kernels, one that
-is fast for many rows (sources, the head) and one for the few of a step, where it takes half of the
-time. The head is quantised as well; the word embeddings that it shares its weights with are not,
-since looking rows up costs nothing. What comes out is close to, not the same as, float32.
+whoever is in the batch, and as powers of two they are exact, so that kernels disagree in a last bit
+at most. Attention's sums still hang on the batch in their last bits, which rounding to steps can
+enlarge.
+
+Products are integer, and what lies between the layers stays float32. Only attention works in
+bfloat16 where the processor can: beside 8-bit layers it would take a third of the time. Each weight
+is packed for two of torch's kernels, one that is fast for many rows (sources, the head) and one for
+the few of a step, where it takes half of the time. The head is quantised as well; the word
+embeddings that it shares its weights with are not, since looking rows up costs nothing. What comes
+out is close to, not the same as, float32.
 """
 
 from __future__ import annotations
@@ -42,6 +45,8 @@ _LARGEST = 127
 SMALLEST = 1e-8
 """What a scale is at least."""
 
+_NOT_ZERO = torch.tensor(SMALLEST)
+
 _HEADROOM = 1 + 1e-6
 """Keeps a row's largest number within its range, however it is rounded."""
 
@@ -63,11 +68,11 @@ class _Rows:
             return last[1:]
         self._last = last = None  # its memory first
         flat = rows.reshape(-1, rows.shape[-1])
-        end = 1 - (1 / 64 if sums_overflow() else 1 / 128)  # -1 is the other one
-        divisors = flat.abs().amax(dim=-1, keepdim=True).clamp_(min=SMALLEST).mul_(_HEADROOM / end)
-        scaled = flat.new_zeros(len(flat) + 1, flat.shape[1])
-        torch.mul(flat, divisors.reciprocal(), out=scaled[:-1])
-        scaled[-1, :2] = torch.tensor([-1.0, end])
+        largest = flat.abs().amax(dim=-1, keepdim=True)
+        divisors = torch.add(_NOT_ZERO, largest, alpha=_HEADROOM / _end_of_range())
+        scaled = flat.new_empty(len(flat) + 1, flat.shape[1])
+        torch.div(flat, divisors, out=scaled[:-1])
+        scaled[-1] = _ends_of_range(flat.shape[1])
         found = (rows, scaled, divisors)
         if keep:
             self._last = found
@@ -109,10 +114,28 @@ class QuantizedLinear(nn.Module):
         product: Tensor = torch.ops.quantized.linear_dynamic(
             scaled, self._for_few if is_few else self._for_many, sums_overflow()
         )
-        result = product[:-1].mul_(divisors)
-        if self._bias is not None:
-            result.add_(self._bias)
+        result = product[:-1]
+        if self._bias is None:
+            result.mul_(divisors)
+        else:
+            torch.addcmul(self._bias, result, divisors, out=result)
         return result.view(*rows.shape[:-1], self.out_features)
+
+
+@functools.cache
+def _end_of_range() -> float:
+    """The largest number of a scaled row: from -1 on there are steps of a power of two to it, as
+    many as an activation has.
+    """
+    return 1 - (1 / 64 if sums_overflow() else 1 / 128)
+
+
+@functools.cache
+def _ends_of_range(width: int) -> Tensor:
+    """[width]: a row that holds both ends."""
+    row = torch.zeros(width)
+    row[0], row[-1] = -1.0, _end_of_range()
+    return row
 
 
 @functools.cache
