@@ -7,8 +7,8 @@
     for outputs in generator.generate(["Another one."], num_beams=5, num_return_sequences=3):
         print([(output.text, output.score) for output in outputs])
 
-Notable: what is found for a source does not depend on what it is given together with. A generator
-may be used from several threads: calls take turns, as there is one model.
+Notable: what is found in float32 for a source does not depend on what it is given together with. A
+generator may be used from several threads: calls take turns, as there is one model.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
     rows to standard output, one by one     ways/stream.py
     what a user types                       ways/interactive.py
 
-Notable: what comes out for a row depends neither on the batch size nor on the other rows, nor on
-the way it came in, nor on how many processes there were.
+Notable: what comes out for a row does not depend on how many processes there were; in float32 it
+depends neither on the batch size nor on the other rows, nor on the way it came in.
 """
 
 from __future__ import annotations
