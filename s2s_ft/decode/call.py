@@ -58,7 +58,7 @@ class Call:
         options = replace(
             base,
             search=replace(base.search, **values),
-            data=replace(base.data, output_format="jsonl", max_seq_length=length),
+            data=replace(base.data, max_seq_length=length),
             runtime=replace(base.runtime, **rest),
         )
         return cls(with_defaults(options, known), bad, forced)

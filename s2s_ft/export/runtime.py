@@ -49,7 +49,11 @@ from s2s_ft.text import TextCodec
 BATCH_SIZE = 32
 """Sources at a time where `batch_size` is not given."""
 
-OF_EVERY_CALL = build(DecodeOptions, {"model_path": "graphs", "input_file": "sources"})
+OF_EVERY_CALL = build(
+    DecodeOptions,
+    # JSON lines may hold several outputs of a source.
+    {"model_path": "graphs", "input_file": "sources", "output_format": "jsonl"},
+)
 
 Array = npt.NDArray[Any]
 

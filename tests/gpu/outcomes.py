@@ -16,6 +16,7 @@ MAY_WAIT = (
     "train/distributed.py:wrap",  # the same, and torch sees that all ranks have the same one
     "train/sharding.py:",  # the same, and it is brought together for a checkpoint
     "transfer.py:values",  # an update's numbers, when the next one has been launched
+    "train/failure.py:check_weights",  # before a checkpoint
     "train/checkpoint.py:",
     "train/resume.py:",
     "model/saving.py:",
