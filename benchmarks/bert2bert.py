@@ -40,7 +40,7 @@ from benchmarks.train_speed import default_model
 from s2s_ft.data.batches import epoch_batches
 from s2s_ft.model.heads import initialize_fresh_head
 from s2s_ft.model.precision import fast_float32_matmul
-from s2s_ft.output_file import write_whole
+from s2s_ft.storage.output_file import write_whole
 from s2s_ft.text import TextCodec
 from s2s_ft.train.logs import peak_memory_bytes
 from s2s_ft.train.optimizer import make_optimizer, set_learning_rate

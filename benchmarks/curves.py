@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.command_line import RESULTS, ROOT
 from benchmarks.seed_runs import KEYS, METHODS
 from benchmarks.seed_tables import TITLES
-from s2s_ft.output_file import write_whole
+from s2s_ft.storage.output_file import write_whole
 from s2s_ft.train.report.axes import tick_label, ticks
 from s2s_ft.train.report.charts import HEIGHT, WIDTH, Chart, Curve, draw
 from s2s_ft.train.report.page import escape

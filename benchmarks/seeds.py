@@ -36,7 +36,7 @@ from benchmarks.seed_runs import KEYS, METHODS, PEER, Run, by_method, collect, f
 from benchmarks.seed_scores import Draw, difference, summaries
 from benchmarks.seed_tables import examples, replaced, tables
 from benchmarks.train_speed import default_model
-from s2s_ft.output_file import write_whole
+from s2s_ft.storage.output_file import write_whole
 from scripts.results_row import commit, hardware
 
 SEARCH = ("--beam_size", "5", "--length_penalty", "1.0", "--bf16", "--no_cuda")

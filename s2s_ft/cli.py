@@ -81,9 +81,7 @@ def standard_input() -> TextIO:
     Raises:
         EnvironmentFault: Whoever started the command closed it.
     """
-    if sys.stdin is None:
-        raise EnvironmentFault("standard input is closed: leave it open, or name a file")
-    return sys.stdin
+    return _left_open(sys.stdin, "standard input")
 
 
 def standard_output() -> TextIO:
@@ -92,9 +90,7 @@ def standard_output() -> TextIO:
     Raises:
         EnvironmentFault: Whoever started the command closed it.
     """
-    if sys.stdout is None:
-        raise EnvironmentFault("standard output is closed: leave it open, or name a file")
-    return sys.stdout
+    return _left_open(sys.stdout, "standard output")
 
 
 def tells_of_memory(fault: BaseException) -> bool:
@@ -129,6 +125,12 @@ class _LogFormatter(logging.Formatter):
         if record.levelno >= logging.WARNING:
             record.message = f"{record.levelname.lower()}: {record.message}"
         return super().formatMessage(record)
+
+
+def _left_open(stream: TextIO | None, name: str) -> TextIO:
+    if stream is None:
+        raise EnvironmentFault(f"{name} is closed: leave it open, or name a file")
+    return stream
 
 
 def _fill_closed_streams() -> None:

@@ -24,7 +24,7 @@ from statistics import mean
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from s2s_ft.output_file import write_whole
+from s2s_ft.storage.output_file import write_whole
 from s2s_ft.train.lines import TRAIN, read_lines
 from s2s_ft.train.report.axes import duration, memory
 

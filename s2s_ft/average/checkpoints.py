@@ -20,8 +20,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from s2s_ft.average.options import AverageOptions
-from s2s_ft.checkpoint_record import RECORD, find_fault
 from s2s_ft.model.files import read_weights
+from s2s_ft.storage.checkpoint_record import RECORD, find_fault
 from s2s_ft.text import TextCodec
 
 logger = logging.getLogger(__name__)

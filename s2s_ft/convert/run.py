@@ -24,7 +24,7 @@ from s2s_ft.model.foreign import BLOCK, FOREIGN_FAMILIES, is_original
 from s2s_ft.model.located import locate
 from s2s_ft.model.pretrained import save
 from s2s_ft.model.seq2seq import Seq2SeqModel, Seq2SeqSettings
-from s2s_ft.output_folder import written_whole
+from s2s_ft.storage.output_folder import written_whole
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from s2s_ft.removal import discard
+from s2s_ft.storage.removal import discard
 
 logger = logging.getLogger(__name__)
 

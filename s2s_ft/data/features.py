@@ -31,8 +31,8 @@ from tqdm import tqdm
 from s2s_ft.data.construction import clear_abandoned
 from s2s_ft.data.examples import Example, open_data, read_examples
 from s2s_ft.data.store import FeatureStore, Ids, checked_store, write_store
-from s2s_ft.output_file import writing
-from s2s_ft.output_folder import make_writable
+from s2s_ft.storage.output_file import writing
+from s2s_ft.storage.output_folder import make_writable
 from s2s_ft.text import TextCodec
 
 __all__ = ["FeatureStore", "build_or_open", "length_report"]

@@ -28,9 +28,9 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from s2s_ft.checksum import sha256_of
 from s2s_ft.data.construction import under_construction
-from s2s_ft.removal import discard
+from s2s_ft.storage.checksum import sha256_of
+from s2s_ft.storage.removal import discard
 
 logger = logging.getLogger(__name__)
 

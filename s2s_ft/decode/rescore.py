@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from s2s_ft.cli import parse, run
 from s2s_ft.decode.rescore_options import RescoreOptions
-from s2s_ft.output_file import checked_output, write_output
+from s2s_ft.storage.output_file import checked_output, write_output
 
 if TYPE_CHECKING:
     from s2s_ft.decode.lines.traces import TraceHeader

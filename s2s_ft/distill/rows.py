@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from s2s_ft.cli import parse, run
 from s2s_ft.options import flag
 from s2s_ft.options.checks import at_most, count, finite, not_empty, within
-from s2s_ft.output_file import checked_output, write_output
+from s2s_ft.storage.output_file import checked_output, write_output
 
 if TYPE_CHECKING:
     from s2s_ft.data.examples import Example

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from s2s_ft.cli import parse, run
 from s2s_ft.options import flag
 from s2s_ft.options.checks import not_empty
-from s2s_ft.output_folder import written_whole
+from s2s_ft.storage.output_folder import written_whole
 
 if TYPE_CHECKING:
     from torch import Tensor

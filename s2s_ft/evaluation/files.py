@@ -14,7 +14,7 @@ from s2s_ft.evaluation.inputs import PREDICTION_KEYS, has_key, read_predictions,
 from s2s_ft.evaluation.languages import file_of, names
 from s2s_ft.evaluation.options import EvaluationOptions
 from s2s_ft.evaluation.testset import TestSet
-from s2s_ft.output_file import checked_output, write_output
+from s2s_ft.storage.output_file import checked_output, write_output
 
 
 def for_language(options: EvaluationOptions, language: str) -> EvaluationOptions:

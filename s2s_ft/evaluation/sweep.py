@@ -28,7 +28,7 @@ from s2s_ft.evaluation.inputs import read_texts
 from s2s_ft.evaluation.significance import p_value
 from s2s_ft.evaluation.sweep_options import Setting, SweepOptions, settings_of
 from s2s_ft.evaluation.testset import TestSet
-from s2s_ft.output_file import checked_output, write_output
+from s2s_ft.storage.output_file import checked_output, write_output
 
 if TYPE_CHECKING:
     from s2s_ft.decode.lines.traces import TraceHeader

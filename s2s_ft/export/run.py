@@ -18,7 +18,7 @@ from pathlib import Path
 
 from s2s_ft.cli import parse, run
 from s2s_ft.export.options import ExportOptions
-from s2s_ft.output_folder import written_whole
+from s2s_ft.storage.output_folder import written_whole
 
 logger = logging.getLogger(__name__)
 

@@ -23,11 +23,11 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from s2s_ft.checkpoint_record import RECORD, find_fault
 from s2s_ft.cli import EnvironmentFault
 from s2s_ft.model.files import SAFETENSORS
 from s2s_ft.options import TrainOptions
-from s2s_ft.output_file import clear_partials
+from s2s_ft.storage.checkpoint_record import RECORD, find_fault
+from s2s_ft.storage.output_file import clear_partials
 from s2s_ft.train.folders import make_folder, put_right, remove
 from s2s_ft.train.lines import METRICS, OPTIONS, SAMPLES
 

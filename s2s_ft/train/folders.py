@@ -25,8 +25,8 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from s2s_ft.checkpoint_record import find_fault, write_record
-from s2s_ft.removal import discard
+from s2s_ft.storage.checkpoint_record import find_fault, write_record
+from s2s_ft.storage.removal import discard
 
 logger = logging.getLogger(__name__)
 

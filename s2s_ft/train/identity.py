@@ -20,11 +20,11 @@ from typing import Any
 
 from torch import nn
 
-from s2s_ft.checkpoint_record import FORMAT
 from s2s_ft.data.features import FeatureStore
 from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.options import TrainOptions, as_dict
 from s2s_ft.options.adapter import AdapterOptions
+from s2s_ft.storage.checkpoint_record import FORMAT
 from s2s_ft.text import TextCodec
 from s2s_ft.train.checkpoint import read_from_checkpoint
 

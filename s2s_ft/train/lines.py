@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from s2s_ft.output_file import write_whole
+from s2s_ft.storage.output_file import write_whole
 
 METRICS = "metrics.jsonl"
 SAMPLES = "samples.jsonl"

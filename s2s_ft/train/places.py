@@ -20,7 +20,7 @@ from tensorboardX import SummaryWriter
 
 from s2s_ft.cli import EnvironmentFault
 from s2s_ft.options.train import CheckpointOptions
-from s2s_ft.output_folder import make_writable
+from s2s_ft.storage.output_folder import make_writable
 from s2s_ft.train.dev_report import Sample
 from s2s_ft.train.lines import METRICS, SAMPLES, drop_lines_after, line_of
 from s2s_ft.train.wandb_run import WandbRun

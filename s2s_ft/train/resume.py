@@ -14,12 +14,12 @@ from typing import Any
 
 from torch.distributed.tensor import DTensor
 
-from s2s_ft.checkpoint_record import FORMAT, Record, read_record
 from s2s_ft.model import pretrained
 from s2s_ft.model.files import SAFETENSORS, read_weights
 from s2s_ft.model.legacy import RELATIVE_BIAS
 from s2s_ft.model.model_card import write_model_card
 from s2s_ft.model.seq2seq import Seq2SeqModel
+from s2s_ft.storage.checkpoint_record import FORMAT, Record, read_record
 from s2s_ft.text import TextCodec
 from s2s_ft.train.card import (
     card_facts,

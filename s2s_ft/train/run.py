@@ -25,9 +25,9 @@ from typing import Any
 import torch
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from s2s_ft.checkpoint_record import find_fault
 from s2s_ft.data.examples import require_file
 from s2s_ft.options import TrainOptions
+from s2s_ft.storage.checkpoint_record import find_fault
 from s2s_ft.train.best import Tracker
 from s2s_ft.train.checkpoint import (
     BEST,

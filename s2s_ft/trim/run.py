@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from s2s_ft.output_folder import written_whole
+from s2s_ft.storage.output_folder import written_whole
 from s2s_ft.text import TextCodec, read_tokens
 from s2s_ft.trim.corpus import chunks, count_tokens, texts_of
 from s2s_ft.trim.kept import Vocabulary, kept_ids

@@ -5,8 +5,7 @@
     3  train  decode  evaluation  trim  average  convert              procedures
     2  model                                                          tensors
     1  methods  corruption  layout  transfer  data  text              examples and token ids
-    0  options  cli  output_folder  output_file  removal  checksum  checkpoint_record
-                                                                      standard library only
+    0  options  cli  storage                                          standard library only
 
 The import statements are read, those inside functions and under TYPE_CHECKING included.
 """
@@ -23,11 +22,7 @@ PACKAGE = ROOT / "s2s_ft"
 LAYERS = {
     "options": 0,
     "cli": 0,
-    "output_folder": 0,
-    "output_file": 0,
-    "removal": 0,
-    "checksum": 0,
-    "checkpoint_record": 0,
+    "storage": 0,
     "methods": 1,
     "corruption": 1,
     "layout": 1,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from s2s_ft.options import flag
 from s2s_ft.options.checks import count, more_than, not_empty, seed
-from s2s_ft.output_file import checked_output
+from s2s_ft.storage.output_file import checked_output
 
 PROGRAM = "python -m s2s_ft.data.mixture"
 DESCRIPTION = (

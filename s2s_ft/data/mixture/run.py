@@ -30,7 +30,7 @@ from s2s_ft.data.examples import (
 )
 from s2s_ft.data.mixture.options import MixtureOptions
 from s2s_ft.data.mixture.shares import allot, draw
-from s2s_ft.output_file import write_output, writing
+from s2s_ft.storage.output_file import write_output, writing
 
 logger = logging.getLogger(__name__)
 

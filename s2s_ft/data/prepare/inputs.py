@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from s2s_ft.checksum import sha256_of
 from s2s_ft.data.examples import BYTE_ORDER_MARK, open_data
+from s2s_ft.storage.checksum import sha256_of
 
 
 @dataclass(frozen=True)

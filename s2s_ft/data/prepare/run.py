@@ -23,7 +23,7 @@ from s2s_ft.data.prepare.news import read_cnndm, read_gigaword, read_xsum
 from s2s_ft.data.prepare.options import PrepareOptions
 from s2s_ft.data.prepare.questions import read_squad
 from s2s_ft.data.prepare.tasks import NO_LANGUAGE, TASKS, Task
-from s2s_ft.output_folder import written_whole
+from s2s_ft.storage.output_folder import written_whole
 
 logger = logging.getLogger(__name__)
 

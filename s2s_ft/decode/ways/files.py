@@ -35,7 +35,7 @@ from s2s_ft.decode.ways.report import Report
 from s2s_ft.decode.ways.workers import Workers
 from s2s_ft.model.memory import give_back_freed_memory
 from s2s_ft.options import DecodeOptions
-from s2s_ft.output_file import checked_output, write_whole, writing
+from s2s_ft.storage.output_file import checked_output, write_whole, writing
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from s2s_ft.output_file import write_whole
+from s2s_ft.storage.output_file import write_whole
 from s2s_ft.train.lines import REPORT
 from s2s_ft.train.report import sections
 from s2s_ft.train.report.curves import curves

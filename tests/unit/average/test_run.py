@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from s2s_ft.average.__main__ import main
-from s2s_ft.checkpoint_record import FORMAT, RECORD, write_record
 from s2s_ft.model.pretrained import load_finetuned
+from s2s_ft.storage.checkpoint_record import FORMAT, RECORD, write_record
 from s2s_ft.text import TextCodec
 
 Tensors = dict[str, torch.Tensor]

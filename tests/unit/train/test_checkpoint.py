@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from s2s_ft.checkpoint_record import FORMAT, RECORD, find_fault
 from s2s_ft.cli import EnvironmentFault
+from s2s_ft.storage.checkpoint_record import FORMAT, RECORD, find_fault
 from s2s_ft.train.checkpoint import (
     BEST,
     OPTIMIZER,

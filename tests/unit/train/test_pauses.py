@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from s2s_ft.checkpoint_record import read_record
 from s2s_ft.cli import TrainingFault
 from s2s_ft.model.pretrained import load_finetuned
+from s2s_ft.storage.checkpoint_record import read_record
 from s2s_ft.train.evaluate import Validator
 from s2s_ft.train.lines import SAMPLES, read_lines
 from tests.unit.train.runs import (

@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from s2s_ft.checksum import sha256_of
 from s2s_ft.cli import EnvironmentFault, parse, run
 from s2s_ft.data.examples import read_examples
 from s2s_ft.data.prepare.__main__ import main
 from s2s_ft.data.prepare.options import PrepareOptions, with_name_flag
 from s2s_ft.data.prepare.run import prepare
 from s2s_ft.data.prepare.tasks import SAMPLE_COUNTS, TASKS, Task
+from s2s_ft.storage.checksum import sha256_of
 
 REPOSITORY = Path(__file__).parents[4]
 MINIATURE = REPOSITORY / "scripts" / "miniature"

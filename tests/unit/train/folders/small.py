@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from s2s_ft.checkpoint_record import FORMAT, RECORD
+from s2s_ft.storage.checkpoint_record import FORMAT, RECORD
 
 NAMES = re.compile(r"ckpt-\d+|best")
 FILES = ("model.safetensors", "config.json", "sub/more.txt", RECORD)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from s2s_ft.checkpoint_record import find_fault
+from s2s_ft.storage.checkpoint_record import find_fault
 from s2s_ft.train import folders
 from s2s_ft.train.folders import commit, make_folder, put_right, remove
 from tests.unit.train.folders.small import FILES, NAMES, record, writing

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from s2s_ft.checkpoint_record import RECORD, find_fault, read_record
+from s2s_ft.storage.checkpoint_record import RECORD, find_fault, read_record
 from s2s_ft.train.folders import commit, put_right
 from tests.unit.train.folders.small import FILES, NAMES, record, writing
 

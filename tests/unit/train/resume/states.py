@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from s2s_ft.checkpoint_record import RECORD
+from s2s_ft.storage.checkpoint_record import RECORD
 from s2s_ft.train.checkpoint import OPTIMIZER
 from s2s_ft.train.preparation import Preparation
 from s2s_ft.train.resume import save_checkpoint

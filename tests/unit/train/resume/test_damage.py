@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from s2s_ft.checkpoint_record import find_fault
 from s2s_ft.options import TrainOptions, build
+from s2s_ft.storage.checkpoint_record import find_fault
 from s2s_ft.train.checkpoint import OPTIMIZER
 from s2s_ft.train.run import train
 from tests.unit.train.resume.states import FILES

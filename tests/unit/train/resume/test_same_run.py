@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from s2s_ft.checkpoint_record import RECORD, read_record
+from s2s_ft.storage.checkpoint_record import RECORD, read_record
 from s2s_ft.train.checkpoint import OPTIMIZER, save_optimizer
 from s2s_ft.train.resume import restore_checkpoint
 from tests.unit.train.resume.states import Ready, save

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from s2s_ft.checkpoint_record import FORMAT, find_fault, read_record
+from s2s_ft.storage.checkpoint_record import FORMAT, find_fault, read_record
 from s2s_ft.train import resume
 from s2s_ft.train.checkpoint import BEST, OPTIMIZER
 from s2s_ft.train.distributed import World

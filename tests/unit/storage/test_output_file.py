@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from s2s_ft.output_file import checked_output, clear_partials, write_output, write_whole
+from s2s_ft.storage.output_file import checked_output, clear_partials, write_output, write_whole
 
 
 def test_the_parts_are_the_file(tmp_path):

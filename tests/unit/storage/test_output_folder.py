@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from s2s_ft.output_folder import written_whole
+from s2s_ft.storage.output_folder import written_whole
 
 
 def names(folder: Path) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from s2s_ft.checksum import sha256_of
+from s2s_ft.storage.checksum import sha256_of
 
 FORMAT = 2
 """Version of `training_state.json` and what goes with it."""

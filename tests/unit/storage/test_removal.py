@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from s2s_ft.removal import discard
+from s2s_ft.storage.removal import discard
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from s2s_ft.output_file import writing
+from s2s_ft.storage.output_file import writing
 
 
 def make_writable(folder: str | Path) -> None:
