@@ -8,7 +8,24 @@ from typing import Any
 
 from s2s_ft.decode.arguments import taken_words
 from s2s_ft.decode.defaults import EVERY_OTHER_OPTION, as_flags, checked, with_defaults
-from s2s_ft.options import DecodeOptions
+from s2s_ft.options import DecodeOptions, build
+
+
+def of_every_call(path: str, **options: Any) -> DecodeOptions:
+    """The options that hold for every call of a model; its sources come with the call.
+
+    Args:
+        path: The model, for messages.
+        options: Other flags.
+
+    Raises:
+        ValueError: One is out of range.
+    """
+    # A call gives a list for each source; of the formats of files, only JSON lines hold several.
+    return build(
+        DecodeOptions,
+        {**options, "model_path": path, "input_file": "sources", "output_format": "jsonl"},
+    )
 
 
 @dataclass(frozen=True)
@@ -38,7 +55,7 @@ class Call:
         """Take the options of a call; None among them means not given.
 
         Args:
-            base: Options that hold for every call.
+            base: What `of_every_call` gives.
             known: The checkpoint's defaults, by flag.
             named: As given, by name.
             batch_size: As given.

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from s2s_ft.decode.arguments import device_of, rows_of
-from s2s_ft.decode.call import Call
+from s2s_ft.decode.call import Call, of_every_call
 from s2s_ft.decode.decoder import Decoder, tell_of_lacking_words
 from s2s_ft.decode.defaults import read_defaults, told_in_their_names, with_defaults
 from s2s_ft.decode.device import choose_device
@@ -31,7 +31,7 @@ from s2s_ft.decode.lines.sources import Item, longest_first
 from s2s_ft.decode.loading import FineTuned, load
 from s2s_ft.decode.search.hypotheses import SearchResult
 from s2s_ft.model.precision import fast_float32_matmul
-from s2s_ft.options import DecodeOptions, build
+from s2s_ft.options import DecodeOptions
 
 
 @dataclass(frozen=True)
@@ -96,11 +96,14 @@ class Generator:
                 format.
         """
         chosen = device_of(device)
-        values: dict[str, Any] = {"model_path": str(path), "input_file": "sources"}
-        values["output_format"] = "jsonl"  # which may hold several outputs of a source
-        values |= {"bf16": bf16, "fp16": fp16, "int8": int8, "cache_dir": cache_dir}
-        values["no_cuda"] = chosen is not None and chosen.type == "cpu"
-        given = build(DecodeOptions, values)
+        given = of_every_call(
+            str(path),
+            bf16=bf16,
+            fp16=fp16,
+            int8=int8,
+            cache_dir=cache_dir,
+            no_cuda=chosen is not None and chosen.type == "cpu",
+        )
         found = choose_device(given.runtime)
         found = found if chosen is None else chosen
         if found.type == "cpu":

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from s2s_ft.cli import EnvironmentFault
 from s2s_ft.decode.arguments import rows_of
-from s2s_ft.decode.call import Call
+from s2s_ft.decode.call import Call, of_every_call
 from s2s_ft.decode.defaults import read_defaults, told_in_their_names
 from s2s_ft.decode.lengths import KnownLengths
 from s2s_ft.decode.lines.rows import Text
@@ -43,17 +43,11 @@ from s2s_ft.decode.wishes import (
 )
 from s2s_ft.export.manifest import ENCODE, STEP, Manifest, tensor_names
 from s2s_ft.methods import Method, method_named
-from s2s_ft.options import DecodeOptions, build
+from s2s_ft.options import DecodeOptions
 from s2s_ft.text import TextCodec
 
 BATCH_SIZE = 32
 """Sources at a time where `batch_size` is not given."""
-
-OF_EVERY_CALL = build(
-    DecodeOptions,
-    # JSON lines may hold several outputs of a source.
-    {"model_path": "graphs", "input_file": "sources", "output_format": "jsonl"},
-)
 
 Array = npt.NDArray[Any]
 
@@ -134,9 +128,8 @@ class OnnxDecoder:
         rows = rows_of(sources, prefixes, phrases)
         found: list[list[Hypothesis]] = [[] for _ in rows]
         with told_in_their_names():
-            call = Call.of(
-                OF_EVERY_CALL, self._known, options, batch_size=batch_size, source="OnnxDecoder"
-            )
+            base = of_every_call("graphs")
+            call = Call.of(base, self._known, options, batch_size=batch_size, source="OnnxDecoder")
             method = self._method(call.options)
             settings, reading = self._wishes(call, method)
             fit = fitting(reading.items(rows), settings, reading.name)
