@@ -19,7 +19,7 @@ from s2s_ft.convert.account import Account, account_of
 from s2s_ft.convert.options import ConvertOptions, KnownOptions
 from s2s_ft.convert.tokenizers import find_tokenizer
 from s2s_ft.model.assembly import adopt_padding, assemble, check_tokenizer
-from s2s_ft.model.described import NOT_FINE_TUNED, Described, describe
+from s2s_ft.model.described import NOT_FINE_TUNED, Described, describe_by
 from s2s_ft.model.foreign import BLOCK, FOREIGN_FAMILIES, is_original
 from s2s_ft.model.located import locate
 from s2s_ft.model.pretrained import save
@@ -45,8 +45,8 @@ def convert(options: ConvertOptions) -> int:
     flags, flag = options.checkpoint, "--model_path"
     with written_whole(flags.output_dir) as folder:
         located = locate(flags.model_path, flag)
-        described = describe(
-            flags.config_path or flags.model_path, flags.cache_dir, flag, family=flags.family
+        described = describe_by(
+            flags.config_path, flags.model_path, flags.cache_dir, flag, family=flags.family
         )
         model, loaded = assemble(
             flags.model_path,

@@ -6,7 +6,7 @@ Notable: no code that lies beside a config is ever run; every fault is one line 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,17 @@ class Described:
         """The checkpoint's own settings; defaults where it has none."""
         return Seq2SeqSettings.from_dict({**self.settings, **self.block})
 
+    def fine_tuned_as(self, own: Described) -> Described:
+        """The same, with the settings of the checkpoint that it takes the config's place of.
+
+        Args:
+            own: What the checkpoint's own config says.
+        """
+        if self.is_fine_tuned or not own.is_fine_tuned:
+            return self
+        block = {**own.settings, **own.block, **self.settings}
+        return replace(self, raw={**self.raw, BLOCK: block})
+
 
 def describe(
     name: str, cache_dir: str | None, flag: str, *, family: str | None = None
@@ -95,6 +106,33 @@ def describe(
             "config.json, or a hub id that this machine can reach"
         ) from error
     return Described(config, settings, raw, lost_token_types(raw))
+
+
+def describe_by(
+    config_path: str | None,
+    model_path: str,
+    cache_dir: str | None,
+    flag: str,
+    *,
+    family: str | None = None,
+) -> Described:
+    """Read the config that was given in place of a checkpoint's own, or that one.
+
+    Args:
+        config_path: What was given with `--config_path`; None = nothing.
+        model_path: The checkpoint; what it says of its fine-tuning holds where the other is silent.
+        cache_dir: As for `describe`, errors too.
+        flag: The flag that named the checkpoint.
+        family: As for `describe`.
+    """
+    if config_path is None:
+        return describe(model_path, cache_dir, flag, family=family)
+    given = describe(config_path, cache_dir, "--config_path", family=family)
+    try:
+        own = describe(model_path, cache_dir, flag, family=family)
+    except (ValueError, EnvironmentFault):  # it has none that can be read, hence the other
+        return given
+    return given.fine_tuned_as(own)
 
 
 def raw_config(name: str, cache_dir: str | None, flag: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from s2s_ft.model.adapter_files import base_of, is_adapter, merge_saved
 from s2s_ft.model.assembly import adopt_padding, assemble, check_tokenizer
-from s2s_ft.model.described import describe
+from s2s_ft.model.described import describe, describe_by
 from s2s_ft.model.foreign import BLOCK, is_foreign
 from s2s_ft.model.parts import origin_of, set_origin
 from s2s_ft.model.positions import grow_positions
@@ -95,7 +95,8 @@ def load_finetuned(
 
     Args:
         model_path: Folder or hub id.
-        config_path: Config to use instead of the checkpoint's own.
+        config_path: Config to use instead of the checkpoint's own, whose settings of a training
+            run hold all the same where it has none.
         cache_dir: Where hub files are kept.
         flag: The flag that named it, for messages.
 
@@ -106,12 +107,13 @@ def load_finetuned(
         ValueError: The checkpoint cannot be used.
         EnvironmentFault: It is an adapter, and the package peft is missing.
     """
-    described = describe(config_path or model_path, cache_dir, flag)
+    described = describe_by(config_path, model_path, cache_dir, flag)
     if not described.is_fine_tuned:
         logger.warning(
-            "%s was not fine-tuned with this tool: its config.json has no '%s' block of a training "
-            "run. Expect word salad unless it was fine-tuned elsewhere.",
+            "%s was not fine-tuned with this tool: %s has no '%s' block of a training run. Expect "
+            "word salad unless it was fine-tuned elsewhere.",
             model_path,
+            "its config.json" if config_path is None else config_path,
             BLOCK,
         )
     settings = described.known_settings()
