@@ -26,7 +26,11 @@ Options = TypeVar("Options", bound=Dataclass)
 
 
 def flag(
-    help: str = "", *aliases: str, obsolete: bool = False, metavar: str | None = None
+    help: str = "",
+    *aliases: str,
+    obsolete: bool = False,
+    metavar: str | None = None,
+    older_name_of: str | None = None,
 ) -> dict[str, Any]:
     """Describe a flag: the `metadata` of its field.
 
@@ -35,9 +39,15 @@ def flag(
         aliases: further spellings, dashes included, such as ``--local-rank``.
         obsolete: the flag is accepted without effect, and whoever gives it is told so.
         metavar: what stands for the value in the help text.
+        older_name_of: the flag that says the same in other words.
     """
-    text = OBSOLETE_HELP if obsolete else help
-    return {"help": text, "aliases": aliases, "obsolete": obsolete, "metavar": metavar}
+    return {
+        "help": OBSOLETE_HELP if obsolete else help,
+        "aliases": aliases,
+        "obsolete": obsolete,
+        "metavar": metavar,
+        "older_name_of": older_name_of,
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +62,7 @@ class Flag:
         optional: whether the value may be None.
         many: whether it takes one text or more, as a tuple.
         default: the value where none is given; None for a required flag.
+        older_name_of: the name of the flag that says the same in other words, or None.
     """
 
     name: str
@@ -66,6 +77,7 @@ class Flag:
     obsolete: bool
     metavar: str | None
     many: bool = False
+    older_name_of: str | None = None
 
     def problem(self, value: object) -> str | None:
         """What is wrong with the type of a value from a file; None when nothing is."""

@@ -54,7 +54,8 @@ class ModelOptions:
     mask_way: MaskWay | None = field(
         default=None,
         metadata=flag(
-            "Older name of --fine_tuning_method: v0 is causal, v1 masked, v2 pseudo_mask."
+            "Older name of --fine_tuning_method: v0 is causal, v1 masked, v2 pseudo_mask.",
+            older_name_of="fine_tuning_method",
         ),
     )
     fix_word_embedding: bool = field(

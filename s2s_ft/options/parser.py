@@ -52,12 +52,21 @@ def parse(
         _refuse_unknown(parser, unknown, arguments, flags)
     config_path = given.pop("config", None)
     from_file = {} if config_path is None else read_config_file(config_path, flags)
-    values = {**from_file, **given}
+    values = {**_not_overridden(from_file, given, flags), **given}
     missing = [f"--{flag.name}" for flag in flags if flag.required and flag.name not in values]
     if missing:
         parser.error(f"the following arguments are required: {', '.join(missing)}")
     _warn_of_obsolete(flags, given, from_file)
     return build(options_class, values)
+
+
+def _not_overridden(
+    from_file: dict[str, Any], given: dict[str, Any], flags: Sequence[Flag]
+) -> dict[str, Any]:
+    """What a file says, but for what the command line says by the other of two names."""
+    pairs = [(flag.name, flag.older_name_of) for flag in flags if flag.older_name_of is not None]
+    names = dict(pairs) | {newer: older for older, newer in pairs}
+    return {name: value for name, value in from_file.items() if names.get(name) not in given}
 
 
 def build_parser(

@@ -92,6 +92,17 @@ def test_a_config_file_may_be_flat_or_grouped_and_flags_override_it(tmp_path: Pa
     assert from_yaml(tmp_path, "\ufeff" + FILE + "log_dir: null\n").checkpoint.log_dir is None
 
 
+def test_a_flag_overrides_its_other_name_in_the_file(tmp_path: Path) -> None:
+    """The file of a run holds the method under its newer name, whatever was given."""
+    text = FILE + "fine_tuning_method: pseudo_mask\nmask_way: null\n"
+    assert from_yaml(tmp_path, text, "--mask_way", "v0").model.method == "causal"
+    text = FILE + "mask_way: v0\n"
+    assert from_yaml(tmp_path, text, "--fine_tuning_method", "masked").model.method == "masked"
+    assert from_yaml(tmp_path, text).model.method == "causal"
+    with pytest.raises(ValueError, match="--fine_tuning_method masked contradicts --mask_way v0"):
+        from_yaml(tmp_path, text + "fine_tuning_method: masked\n")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
