@@ -22,11 +22,13 @@ from torch import nn
 from s2s_ft.decode.lines.sources import Item
 from s2s_ft.decode.search.requests import Budget
 from s2s_ft.decode.search.settings import SearchSettings
+from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.options import DecodeOptions
 from s2s_ft.text import TextCodec
 
 FLAGS = {
     "weights": "--model_path",
+    "config": "--config_path or --model_path",
     "tokenizer": "--tokenizer_name or --do_lower_case",
     "method": "--model_path or --pos_shift",
     "input": "--input_file, --subset, --source_key, or what decides how long a source may be",
@@ -36,6 +38,9 @@ FLAGS = {
     "batch": "--batch_size or --max_tokens_per_batch",
 }
 """Parts of a run's identity, and the flags that decide them."""
+
+_OF_THE_FILE = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype")
+"""Of a config, what decides nothing that a model computes."""
 
 
 def identity_of(
@@ -52,7 +57,8 @@ def identity_of(
         settings: What is searched for.
         budget: How much at a time.
         codec: Of the checkpoint.
-        checkpoint: Its `weights` (see `weights_of`), its `method` and the `device`.
+        checkpoint: Its `weights` (see `weights_of`) and `config` (see `config_of`), its `method`
+            and the `device`.
     """
     data, runtime = options.data, options.runtime
     search = {**asdict(settings), "mode": options.search.mode}
@@ -60,6 +66,7 @@ def identity_of(
     kinds = [name for name in ("bf16", "fp16", "int8") if getattr(runtime, name)]
     identity = {
         "weights": checkpoint["weights"],
+        "config": checkpoint["config"],
         "tokenizer": codec.fingerprint,
         "method": checkpoint["method"],
         "search": search,
@@ -97,6 +104,14 @@ def weights_of(model: nn.Module) -> str:
     return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
 
 
+def config_of(model: Seq2SeqModel) -> str:
+    """SHA-256 of what a model's config says, our settings too, whoever wrote it and where."""
+    config = model.encoder.config.to_dict()
+    about = {name: value for name, value in config.items() if name not in _OF_THE_FILE}
+    text = json.dumps([about, model.settings.to_dict()], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
 def check_same_run(journal: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Refuse to go on with the journal of another run.
 
@@ -104,7 +119,8 @@ def check_same_run(journal: Path, before: Mapping[str, Any], now: Mapping[str, A
         ValueError: What differs, before and now, and the flags that decide it.
     """
     for part, flags in FLAGS.items():
-        for what, old, new in _differences(part, before.get(part), now.get(part)):
+        # Journals of earlier versions lack what those did not look at.
+        for what, old, new in _differences(part, before.get(part, now.get(part)), now.get(part)):
             raise ValueError(
                 f"--resume: cannot go on with {journal}: {what} was {old}, now {new}; undo the "
                 f"change of {flags}, or leave --resume out to start anew"

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from s2s_ft.decode.identity import weights_of
+from s2s_ft.decode.identity import config_of, weights_of
 from s2s_ft.decode.lengths import KnownLengths
 from s2s_ft.methods import Method, method_named
 from s2s_ft.model.heads import head_modules
@@ -40,6 +40,7 @@ class FineTuned:
         tokenizer: folder or hub name that the tokenizer was loaded from.
         do_lower_case: the casing that it was loaded with; None = as its files say.
         weights: SHA-256 of its weights, as its files hold them.
+        config: SHA-256 of its config.
     """
 
     model: Seq2SeqModel
@@ -48,6 +49,7 @@ class FineTuned:
     tokenizer: str
     do_lower_case: bool | None
     weights: str = ""
+    config: str = ""
 
     @property
     def device(self) -> torch.device:
@@ -120,9 +122,9 @@ def load(name: str, options: DecodeOptions, device: torch.device) -> FineTuned:
         max_source_length=lengths.longest_source(options),
         max_target_length=lengths.longest_target(options),
     )
-    weights = weights_of(model)
+    weights, config = weights_of(model), config_of(model)
     model = _in_its_format(model.to(device).eval(), options.runtime)
-    return FineTuned(model, codec, method, tokenizer, lower, weights)
+    return FineTuned(model, codec, method, tokenizer, lower, weights, config)
 
 
 def _in_its_format(model: Seq2SeqModel, options: DecodeRuntimeOptions) -> Seq2SeqModel:
@@ -165,7 +167,7 @@ def _method_name(model: Seq2SeqModel, *, pos_shift: bool) -> str:
     own = model.settings.method
     if pos_shift and own != "causal":
         logger.warning(
-            "--pos_shift: decoding as causal, though the checkpoint was fine-tuned as %s", own
+            "--pos_shift: decoding as causal; without the flag it would be decoded as %s", own
         )
         return "causal"
     return own

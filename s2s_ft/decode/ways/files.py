@@ -144,6 +144,7 @@ def _job(output: Path, decoder: Decoder, device: torch.device) -> Job:
     sources = Sources([item for item in decoder.checked(read) if item is not None])
     checkpoint = {
         "weights": fine_tuned.weights,
+        "config": fine_tuned.config,
         "method": fine_tuned.method.name,
         "device": device.type,
     }
