@@ -151,7 +151,7 @@ def _rescore_file(trace_path: Path, output_path: Path, options: RescoreOptions) 
             pad_id=header.pad_id,
             length_penalty=options.length_penalty or 0.0,
             alpha=options.alpha or 0.0,
-            expected_length=options.expect or None,
+            expected_length=options.expect,
             min_length=options.min_len or 0,
         )
         is_short = text_length(ids, header.eos_id, header.pad_id) < (options.min_len or 0)
@@ -210,11 +210,12 @@ def _short_name(options: RescoreOptions) -> str:
         ("alp", options.alpha),
         ("minl", options.min_len),
     ]
-    return "".join(f"{name}{value}" for name, value in parts if value) or "rescored"
+    given = [part for part in parts if part[1] or (part[0] == "exp" and part[1] is not None)]
+    return "".join(f"{name}{value}" for name, value in given) or "rescored"
 
 
 def _warn_of_idle_options(options: RescoreOptions) -> None:
-    if options.expect and not options.length_penalty:
+    if options.expect is not None and not options.length_penalty:
         logger.warning("--expect has no effect without --length_penalty")
     if options.alpha and options.length_penalty:
         logger.warning("--alpha has no effect beside --length_penalty")

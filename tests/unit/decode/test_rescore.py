@@ -170,6 +170,13 @@ def test_the_name_tells_the_options(output):
     assert text(output.with_name("run.dev.lenp0.65exp3.0minl1")).startswith("catty\n")
 
 
+def test_an_expected_length_of_nothing_is_one(output):
+    rescore(RescoreOptions(input=str(output), length_penalty=50.0))
+    assert text(output.with_name("run.dev.lenp50.0")).startswith("catty sat !\n")
+    rescore(RescoreOptions(input=str(output), length_penalty=50.0, expect=0.0))
+    assert text(output.with_name("run.dev.lenp50.0exp0.0")).startswith("cat\n")
+
+
 def test_the_trace_itself_and_patterns_are_inputs(output, tmp_path):
     rescore(RescoreOptions(input=f"{output}.trace.jsonl", alpha=4.0))
     rescore(RescoreOptions(input=f"{tmp_path}/run.*", alpha=5.0))
