@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
@@ -15,7 +16,9 @@ from s2s_ft.decode.search.settings import SearchSettings
 from s2s_ft.options import DecodeOptions
 from s2s_ft.options.decode import DecodeRuntimeOptions
 from s2s_ft.options.search import SearchOptions
-from s2s_ft.text import TextCodec
+from s2s_ft.text import LINE_BREAK_MARK, TextCodec
+
+logger = logging.getLogger(__name__)
 
 BATCH_SIZES = {"cpu": 64, "cuda": 128}
 """Rows at a time where neither `--batch_size` nor `--max_tokens_per_batch` is given; what does not
@@ -136,10 +139,12 @@ def _ignored_ids(words: str | None, codec: TextCodec) -> tuple[int, ...]:
         word.upper() if word.startswith("[") and word.endswith("]") else word
         for word in words.split("|")
     ]
-    vocabulary = codec.tokenizer.get_vocab()
+    vocabulary, line_break = codec.tokenizer.get_vocab(), LINE_BREAK_MARK.strip()
     for token in tokens:
-        if token not in vocabulary:
+        if token == line_break and token not in vocabulary:
+            logger.warning("--forbid_ignore_word: this model never writes %s", line_break)
+        elif token not in vocabulary:
             raise ValueError(
                 f"--forbid_ignore_word: '{token}' is no token of the model's vocabulary"
             )
-    return tuple(vocabulary[token] for token in tokens)
+    return tuple(vocabulary[token] for token in tokens if token in vocabulary)
