@@ -106,8 +106,10 @@ class Story:
 
     @property
     def step(self) -> int:
-        """Updates that are known to be done."""
-        return max((line["step"] for line in (*self.lines, *self.sessions)), default=0)
+        """Updates that are known to be done; what was taken back before the last start is not."""
+        starts = [at for at, line in enumerate(self.sessions) if line.get("kind") == START]
+        newest = self.sessions[starts[-1] :] if starts else self.sessions
+        return max((line["step"] for line in (*self.lines, *newest)), default=0)
 
     @property
     def total(self) -> int:

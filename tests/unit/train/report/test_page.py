@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from s2s_ft.train.lines import METRICS, OPTIONS, REPORT, SAMPLES, SESSIONS, line_of
+from s2s_ft.train.report.story import Story
 from s2s_ft.train.report.write import main, write_report
 from tests.unit.train.report.pages import (
     CHARTS,
@@ -54,6 +56,14 @@ def test_the_page_tells_how_far_the_run_came(run_folder: Path) -> None:
 
 def rows(page: Element) -> list[list[str]]:
     return [[cell.text for cell in row.children] for row in page.all("tr")]
+
+
+def test_updates_that_were_taken_back_do_not_count(run_folder: Path) -> None:
+    """An earlier start failed at update 19; the newest goes on from a checkpoint before that."""
+    sessions = (run_folder / SESSIONS).read_text(encoding="utf-8").splitlines()
+    sessions.insert(1, json.dumps({"kind": "end", "step": 19, "ending": "a full disk"}))
+    (run_folder / SESSIONS).write_text("\n".join(sessions) + "\n", encoding="utf-8")
+    assert Story.read(run_folder).step == 12
 
 
 def test_tables_of_looks_options_and_environment(run_folder: Path) -> None:
