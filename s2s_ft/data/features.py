@@ -12,6 +12,7 @@ methods can change while the store stays.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import itertools
 import json
@@ -41,6 +42,7 @@ logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
 FOLDER_FLAG = "--cached_train_features_file"
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 CHUNK_ROWS = 512
 READ_BYTES = 1 << 20
 
@@ -110,19 +112,32 @@ def build_or_open(
         return found
     if (home / ingredients.key).exists():
         logger.warning("the token ids in %s are damaged: made again", home / ingredients.key)
-    with writing(home, FOLDER_FLAG):
-        make_writable(home)
     rows = read_examples(path, source_key=source_key, target_key=target_key, limit=limit)
     total = num_lines if limit is None else min(limit, num_lines)
     num_threads = num_workers or _usable_processors()
     bar = tqdm(rows, total=total, desc="tokenise", unit=" rows", mininterval=0.5)
-    with bar, closing(_tokenised(bar, partial(_encode, path, codec), num_threads)) as chunks:
+    tokenised = _tokenised(bar, partial(_encode, path, codec), num_threads)
+    with _room_in(home), bar, closing(tokenised) as chunks:
         return write_store(
             home / ingredients.key,
             _while_unchanged(chunks, path, stamp),
             vocab_size=codec.special.vocab_size,
             made_of=asdict(ingredients),
         )
+
+
+@contextmanager
+def _room_in(home: Path) -> Iterator[None]:
+    """Make the folder, and name it where it is full; other errors may be those of the rows."""
+    with writing(home, FOLDER_FLAG):
+        make_writable(home)
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        with writing(home, FOLDER_FLAG):
+            raise
 
 
 def length_report(

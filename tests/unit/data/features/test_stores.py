@@ -231,6 +231,18 @@ class TestFaults:
         with pytest.raises(OSError, match=r"^--cached_train_features_file .* cannot be written: "):
             build(folder=tmp_path / "file" / "features")
 
+    def test_a_disk_that_fills_up(
+        self, build: Callable[..., FeatureStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def no_room(_: int) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(os, "fsync", no_room)
+        message = r"^--cached_train_features_file .* cannot be written: No space left on device"
+        with pytest.raises(OSError, match=message):
+            build()
+        assert list((tmp_path / "features").iterdir()) == []
+
     def test_negative_workers(self, build: Callable[..., FeatureStore]) -> None:
         with pytest.raises(ValueError, match="--num_workers must be 0"):
             build(num_workers=-1)
