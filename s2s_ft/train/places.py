@@ -11,18 +11,18 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
-
-from tensorboardX import SummaryWriter
 
 from s2s_ft.cli import EnvironmentFault
 from s2s_ft.options.train import CheckpointOptions
 from s2s_ft.storage.output_folder import make_writable
 from s2s_ft.train.dev_report import Sample
 from s2s_ft.train.lines import METRICS, SAMPLES, drop_lines_after, line_of
+from s2s_ft.train.tensorboard import TensorBoard
 from s2s_ft.train.wandb_run import WandbRun
 
 
@@ -47,8 +47,7 @@ class Places:
         self._wandb = WandbRun(options.wandb_project, output_dir) if options.wandb_project else None
         self._metrics = _open(output_dir / METRICS, first_step, last_look)
         self._samples = _open(output_dir / SAMPLES, first_step, last_look)
-        folder = tensorboard_folder(options)
-        self._tensorboard = SummaryWriter(str(folder), purge_step=first_step + 1)
+        self._tensorboard = TensorBoard(tensorboard_folder(options), first_step=first_step)
 
     def tell(self, line: Mapping[str, Any], room: str, numbers: Mapping[str, float]) -> None:
         """Write a line, and its numbers as curves.
@@ -59,23 +58,25 @@ class Places:
             numbers: The curves' names and values.
         """
         step = line["step"]
-        self._metrics.write(line_of({name: _plain(value) for name, value in line.items()}))
-        self._metrics.flush()
+        with _named(self._metrics):
+            self._metrics.write(line_of({name: _plain(value) for name, value in line.items()}))
+            self._metrics.flush()
         for name, value in numbers.items():
-            self._tensorboard.add_scalar(f"{room}/{name}", value, step)
+            self._tensorboard.scalar(f"{room}/{name}", value, step)
         if self._wandb is not None:
             self._wandb.scalars(step, {f"{room}/{name}": each for name, each in numbers.items()})
 
     def show(self, step: int, samples: Sequence[Sample]) -> None:
         """Write down what the model made of some held-out rows."""
+        with _named(self._samples):
+            self._samples.writelines(line_of({"step": step, **asdict(each)}) for each in samples)
+            self._samples.flush()
         for sample in samples:
-            self._samples.write(line_of({"step": step, **asdict(sample)}))
             text = (
                 f"**source** {sample.source}\n\n**reference** {sample.reference}\n\n"
                 f"**generated** {sample.generated}"
             )
-            self._tensorboard.add_text(f"dev/sample_{sample.row}", text, step)
-        self._samples.flush()
+            self._tensorboard.text(f"dev/sample_{sample.row}", text, step)
         if self._wandb is not None and samples:
             columns = ("row", "source", "reference", "generated")
             rows = [tuple(asdict(sample).values()) for sample in samples]
@@ -84,15 +85,17 @@ class Places:
     def flush(self) -> None:
         """Put everything on the disk."""
         for file in (self._metrics, self._samples):
-            file.flush()
-            os.fsync(file.fileno())
+            with _named(file):
+                file.flush()
+                os.fsync(file.fileno())
         self._tensorboard.flush()
 
     def close(self) -> None:
         """Close everything."""
-        self._metrics.close()
-        self._samples.close()
         self._tensorboard.close()
+        for file in (self._metrics, self._samples):
+            with _named(file):
+                file.close()
         if self._wandb is not None:
             self._wandb.close()
 
@@ -121,6 +124,18 @@ def _open(path: Path, first_step: int, last_look: int | None) -> IO[str]:
     """A file of lines to go on with, cut back to where the run goes on."""
     drop_lines_after(path, first_step, last_look=last_look)
     return path.open("a", encoding="utf-8")
+
+
+@contextmanager
+def _named(file: IO[str]) -> Iterator[None]:
+    """Say which file it is that cannot be written, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            f"{file.name} cannot be written: {error.strerror or error}; the same command goes on "
+            "from the newest checkpoint once it can"
+        ) from error
 
 
 def _plain(value: Any) -> Any:
