@@ -60,22 +60,24 @@ def _names_a_file(value: str) -> bool:
 
 
 def forbidden_sequences(words: Sequence[str], codec: TextCodec) -> Sequences:
-    """Token sequences that write the words, at the beginning of a text and after a space.
+    """Token sequences that write the words, at the beginning of a text and after a space. Blanks
+    and line feeds around a word are no part of it.
 
     Raises:
-        ValueError: A word is, or holds, nothing that the tokenizer knows.
+        ValueError: A word is empty, or it is, or holds, nothing that the tokenizer knows.
     """
-    forms = [form for word in words for form in (word, f" {word}")]
+    forms = [form for word in _stripped(words, "bad_words") for form in (word, f" {word}")]
     return _distinct(forms, codec, "bad_words")
 
 
 def wanted_phrases(words: Sequence[str], codec: TextCodec, flag: str = "force_words") -> Sequences:
-    """Token sequences that write the words after a space.
+    """Token sequences that write the words after a space. Blanks and line feeds around a word are
+    no part of it.
 
     Raises:
-        ValueError: A word is, or holds, nothing that the tokenizer knows.
+        ValueError: A word is empty, or it is, or holds, nothing that the tokenizer knows.
     """
-    return _distinct([f" {word}" for word in words], codec, flag)
+    return _distinct([f" {word}" for word in _stripped(words, flag)], codec, flag)
 
 
 def holds(ids: Sequence[int], part: Sequence[int], marks: WordMarks = NO_MARKS) -> bool:
@@ -89,6 +91,13 @@ def holds(ids: Sequence[int], part: Sequence[int], marks: WordMarks = NO_MARKS) 
         and not any(each in barred for each in ids[at + size : at + size + 1])
         for at in range(len(ids) - size + 1)
     )
+
+
+def _stripped(words: Sequence[str], flag: str) -> list[str]:
+    stripped = [word.strip() for word in words]
+    if not all(stripped):
+        raise ValueError(f"--{flag}: {words[stripped.index('')]!r} is no word; leave it out")
+    return stripped
 
 
 def _distinct(texts: list[str], codec: TextCodec, flag: str) -> Sequences:

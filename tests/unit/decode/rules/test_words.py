@@ -80,6 +80,20 @@ def test_a_byte_level_word_has_two_forms(byte_level: TextCodec) -> None:
     assert wanted_phrases(["cat"], byte_level) == (sequences[1],)
 
 
+@pytest.mark.parametrize("given", ["cat ", " cat", "cat\n", "\tcat\r\n"])
+def test_what_stands_around_a_word_is_no_part_of_it(byte_level: TextCodec, given: str) -> None:
+    assert forbidden_sequences([given], byte_level) == forbidden_sequences(["cat"], byte_level)
+    assert wanted_phrases([given], byte_level) == wanted_phrases(["cat"], byte_level)
+
+
+@pytest.mark.parametrize("given", ["", " ", "\n"])
+def test_a_list_with_an_empty_word_is_refused(byte_level: TextCodec, given: str) -> None:
+    with pytest.raises(ValueError, match=r"^--bad_words: '.*' is no word; leave it out"):
+        forbidden_sequences(["cat", given], byte_level)
+    with pytest.raises(ValueError, match=r"^--force_words: '.*' is no word; leave it out"):
+        wanted_phrases(["cat", given], byte_level)
+
+
 def test_a_sentence_piece_word_has_one_form(sentence_piece: TextCodec) -> None:
     (ids,) = forbidden_sequences(["cat"], sentence_piece)
     assert sentence_piece.tokens(ids)[0].startswith("▁")
