@@ -101,8 +101,11 @@ def load(name: str, options: DecodeOptions, device: torch.device) -> FineTuned:
             there is no room for `--max_tgt_length`.
     """
     flags = options.model
-    torch.manual_seed(options.runtime.seed)  # only weights that the checkpoint lacks are drawn
-    model = load_finetuned(name, config_path=flags.config_path, cache_dir=flags.cache_dir)
+    with torch.random.fork_rng(devices=[]):  # a program's own draws go on as if nothing was loaded
+        # Only weights that the checkpoint lacks are drawn, on the CPU; its generator alone, as
+        # torch's function of this name seeds those of the GPUs too.
+        torch.default_generator.manual_seed(options.runtime.seed)
+        model = load_finetuned(name, config_path=flags.config_path, cache_dir=flags.cache_dir)
     _warn_of_untrained_head(model, name)
     tokenizer = flags.tokenizer_name or name
     lower = True if flags.do_lower_case else model.settings.do_lower_case

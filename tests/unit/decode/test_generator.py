@@ -5,6 +5,7 @@ import threading
 from dataclasses import replace
 
 import pytest
+import torch
 
 import s2s_ft
 from s2s_ft.decode.generator import Generator, Output
@@ -146,6 +147,15 @@ def test_phrases_are_read_as_a_row_of_json_lines_has_them(generator):
 def test_a_device_that_cannot_be_is_named(checkpoint, device):
     with pytest.raises(ValueError, match=r"^device "):
         Generator.from_pretrained(checkpoint, device=device)
+
+
+def test_the_random_numbers_of_the_caller_are_left_alone(checkpoint):
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    generator = Generator.from_pretrained(checkpoint, device="cpu")
+    generator(SOURCES, do_sample=True, seed=5)
+    assert torch.equal(torch.rand(3), expected)
 
 
 def test_the_checkpoints_defaults_hold_unless_an_option_is_given(checkpoint, generator, tmp_path):
