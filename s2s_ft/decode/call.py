@@ -72,10 +72,15 @@ class Call:
         values = as_flags(given)
         checked({**values, **rest}, source)
         length = rest.pop("max_seq_length", base.data.max_seq_length)
+        if forced:  # for the checks alone, so that the list gets along with what the flag does
+            values["force_words"] = "|".join(word.strip() for word in forced)
         options = replace(
             base,
             search=replace(base.search, **values),
             data=replace(base.data, max_seq_length=length),
             runtime=replace(base.runtime, **rest),
         )
-        return cls(with_defaults(options, known), bad, forced)
+        options = with_defaults(options, known)
+        if forced:
+            options = replace(options, search=replace(options.search, force_words=None))
+        return cls(options, bad, forced)

@@ -100,11 +100,9 @@ class Decoder:
             forced: What every output must hold.
 
         Raises:
-            ValueError: the tokenizer cannot write a word, or the search cannot hold words.
+            ValueError: the tokenizer cannot write a word.
         """
-        bad_words, phrases = listed_words(
-            self.options.search, self.fine_tuned.codec, bad=bad, forced=forced
-        )
+        bad_words, phrases = listed_words(self.fine_tuned.codec, bad=bad, forced=forced)
         return replace(
             self,
             settings=replace(self.settings, bad_words=self.settings.bad_words + bad_words),

@@ -71,12 +71,11 @@ def forced_words(search: SearchOptions, codec: TextCodec) -> Sequences:
 
 
 def listed_words(
-    search: SearchOptions, codec: TextCodec, *, bad: Sequence[str], forced: Sequence[str]
+    codec: TextCodec, *, bad: Sequence[str], forced: Sequence[str]
 ) -> tuple[Sequences, Sequences]:
     """The token sequences of words that are words whatever they look like.
 
     Args:
-        search: With every flag known.
         codec: Knows the words.
         bad: What must not come out.
         forced: What every output must hold.
@@ -85,11 +84,8 @@ def listed_words(
         Those of `bad`, and those of `forced`.
 
     Raises:
-        ValueError: the tokenizer cannot write a word, or the search cannot hold words.
+        ValueError: the tokenizer cannot write a word.
     """
-    flag = flag_without_words(search)
-    if forced and flag:
-        raise ValueError(f"force_words and {flag} exclude each other: give one of them")
     return forbidden_sequences(bad, codec), wanted_phrases(forced, codec)
 
 

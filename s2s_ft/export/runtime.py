@@ -157,9 +157,7 @@ class OnnxDecoder:
         """What a call wants of its outputs, and how its sources are read."""
         options, codec = call.options, self._codec
         settings = search_settings(options, codec, max_length=method.max_target_length)
-        bad_words, phrases = listed_words(
-            options.search, codec, bad=call.bad_words, forced=call.force_words
-        )
+        bad_words, phrases = listed_words(codec, bad=call.bad_words, forced=call.force_words)
         reading = Reading(
             codec,
             method,

@@ -139,7 +139,7 @@ def test_sources_that_are_cut_are_told(served: Served) -> None:
         ({"num_beams": 2, "num_return_sequences": 3}, "num_return_sequences 3 is more than"),
         ({"max_new_tokens": 100}, "leaves no room for a source"),
         ({"num_beams": 4, "num_beam_groups": 3}, "num_beam_groups 3 does not divide"),
-        ({"do_sample": True, "force_words": ["a"]}, "force_words and do_sample exclude each other"),
+        ({"do_sample": True, "force_words": ["a"]}, "do_sample and force_words a exclude each"),
         (
             {"prefix": "the " * 30},
             "text[0]: its prefix and force_words have 30 tokens, and outputs 12",

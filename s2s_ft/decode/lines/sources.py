@@ -169,7 +169,8 @@ class Reading:
         if not row.prefix and not row.force_words:
             return (), ()
         if row.force_words and self.without_words:
-            raise self._fault(row, f"force_words and {self.without_words} exclude each other")
+            flag = f"{self.without_words} (given, or the checkpoint's default)"
+            raise self._fault(row, f"force_words and {flag} exclude each other")
         try:
             prefix = tuple(self.codec.encode([row.prefix])[0]) if row.prefix else ()
             phrases = wanted_phrases(row.force_words, self.codec, "force_words")

@@ -1,6 +1,7 @@
 """The Python interface: a loaded checkpoint, its options, and what it gives."""
 
 import math
+import shutil
 import threading
 from dataclasses import replace
 
@@ -85,7 +86,7 @@ def test_options_reach_the_search(generator):
         ({"max_new_tokens": 500}, "leaves no room for a source"),
         ({"temperature": 2.0, "do_sample": False}, "temperature 2.0 needs"),
         ({"force_words": ["zzz"]}, "force_words: the tokenizer cannot write 'zzz'"),
-        ({"force_words": ["linux"], "do_sample": True}, "force_words and do_sample exclude each"),
+        ({"force_words": ["linux"], "do_sample": True}, "do_sample and force_words linux exclude"),
         ({"batch_size": "4"}, "^Generator: batch_size: expected a whole number, found '4'"),
         ({"seed": "7"}, "^Generator: seed: expected a whole number, found '7'"),
         ({"seed": 1.5}, "^Generator: seed: expected a whole number, found 1.5"),
@@ -159,14 +160,29 @@ def test_the_random_numbers_of_the_caller_are_left_alone(checkpoint):
 
 
 def test_the_checkpoints_defaults_hold_unless_an_option_is_given(checkpoint, generator, tmp_path):
-    import shutil
-
-    folder = tmp_path / "with_defaults"
-    shutil.copytree(checkpoint, folder)
+    folder = shutil.copytree(checkpoint, tmp_path / "with_defaults")
     (folder / "generation_config.json").write_text('{"num_beams": 3, "max_new_tokens": 4}')
     other = Generator.from_pretrained(folder, device="cpu")
     assert other(SOURCES) == generator(SOURCES, num_beams=3, max_new_tokens=4)
     assert other(SOURCES, num_beams=1) == generator(SOURCES, max_new_tokens=4)
+
+
+@pytest.mark.parametrize(
+    "defaults",
+    [
+        '{"do_sample": true}',
+        '{"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 0.5}',
+    ],
+)
+@pytest.mark.parametrize("words", [["linux"], "linux"], ids=["list", "text"])
+def test_what_the_checkpoint_says_is_not_blamed_on_the_call(checkpoint, tmp_path, defaults, words):
+    folder = shutil.copytree(checkpoint, tmp_path / "with_defaults")
+    (folder / "generation_config.json").write_text(defaults)
+    other = Generator.from_pretrained(folder, device="cpu")
+    with pytest.raises(ValueError, match=r"exclude each .* \(with what generation_config.json says"):
+        other(SOURCES, force_words=words)
+    with pytest.raises(ValueError, match=r"line 1: .* \(given, or the checkpoint's default\) excl"):
+        other(SOURCES[:1], phrases=[words])
 
 
 def test_calls_of_several_threads_take_turns(generator):

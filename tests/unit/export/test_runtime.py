@@ -139,7 +139,7 @@ MISTAKES: list[tuple[Any, dict[str, Any], str]] = [
     (TEXTS, {"batch_size": 0}, "batch_size is 0"),
     (TEXTS, {"seed": "5"}, "^OnnxDecoder: seed: expected a whole number"),
     (TEXTS, {"bad_words": ["zzz"]}, "^bad_words: the tokenizer cannot write 'zzz'"),
-    (TEXTS, {"force_words": ["data"], "do_sample": True}, "force_words and do_sample exclude"),
+    (TEXTS, {"force_words": ["data"], "do_sample": True}, "do_sample and force_words data excl"),
     (TEXTS, {"force_words": ["data"], "bad_words": ["data"]}, "line 1: its force_words holds what"),
     (TEXTS, {"min_new_tokens": 9}, "^min_new_tokens 9 is more than the longest output, 8 tokens"),
 ]
