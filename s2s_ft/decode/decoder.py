@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from s2s_ft.cli import EnvironmentFault
+from s2s_ft.decode.defaults import in_names_of_the_call
 from s2s_ft.decode.device import autocast
 from s2s_ft.decode.lines.outputs import Line, Wording
 from s2s_ft.decode.lines.rows import Row, name_of
@@ -22,7 +23,7 @@ from s2s_ft.decode.lines.sources import Item, Reading
 from s2s_ft.decode.loading import FineTuned
 from s2s_ft.decode.rules.phrases import num_missing
 from s2s_ft.decode.rules.words import Sequences
-from s2s_ft.decode.search.hypotheses import SearchResult
+from s2s_ft.decode.search.hypotheses import Hypothesis, SearchResult
 from s2s_ft.decode.search.isolation import isolated
 from s2s_ft.decode.search.requests import (
     Budget,
@@ -148,8 +149,7 @@ class Decoder:
 
     def lacks_words(self, item: Item, result: SearchResult) -> bool:
         """Whether the best output of an item does not hold all that it must."""
-        phrases, marks = item.request.phrases, self.settings.word_marks
-        return any(num_missing(each.ids, phrases, marks) > 0 for each in result.hypotheses[:1])
+        return lacks_words(item.request, result.hypotheses, self.settings)
 
     def results(self, items: Iterable[Item | None]) -> Iterator[tuple[Item, SearchResult]]:
         """What is found for each item, in any order.
@@ -230,12 +230,17 @@ class Decoder:
         )
 
 
+def lacks_words(request: Request, found: Sequence[Hypothesis], settings: SearchSettings) -> bool:
+    """Whether the best output of a request does not hold all that it must."""
+    phrases, marks = request.phrases, settings.word_marks
+    return any(num_missing(each.ids, phrases, marks) > 0 for each in found[:1])
+
+
 def tell_of_lacking_words(num_lacking: int) -> None:
     """Warn of outputs that lack forced words, if there are any."""
     if num_lacking:
-        logger.warning(
-            "%d outputs lack forced words, which had no room: raise --max_tgt_length", num_lacking
-        )
+        told = f"{num_lacking} outputs lack forced words, which had no room"
+        logger.warning(in_names_of_the_call(f"{told}: raise --max_tgt_length"))
 
 
 def _requests(

@@ -18,6 +18,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ FLAG_OF_NAME = {
 EVERY_OTHER_OPTION = ("seed", "max_seq_length")
 """Options of a call from Python that are none of the search's."""
 
+_LOGS_THEIR_NAMES = ContextVar("_LOGS_THEIR_NAMES", default=False)
 _OLDER_NAMES = {"max_length": "max_new_tokens", "min_length": "min_new_tokens"}
 _NOT_FROM_THE_FILE = ("num_return_sequences", "bad_words", "force_words", "length_reward")
 _WITHOUT_EFFECT = (
@@ -165,11 +167,27 @@ def in_their_names(message: str) -> str:
     return re.sub(r"--(\w+)", lambda found: names.get(found[1], found[0]), message)
 
 
+def in_names_of_the_call(message: str) -> str:
+    """A warning about flags as whoever called knows them: a program, or the command line."""
+    return in_their_names(message) if _LOGS_THEIR_NAMES.get() else message
+
+
 @contextmanager
-def told_in_their_names() -> Iterator[None]:
-    """Where faults name options as transformers does, whatever raises them."""
+def logged_in_their_names() -> Iterator[None]:
+    """Where warnings of `in_names_of_the_call` name options as transformers does."""
+    token = _LOGS_THEIR_NAMES.set(True)
     try:
         yield
+    finally:
+        _LOGS_THEIR_NAMES.reset(token)
+
+
+@contextmanager
+def told_in_their_names() -> Iterator[None]:
+    """Where faults name options as transformers does, whatever raises them, and warnings too."""
+    try:
+        with logged_in_their_names():
+            yield
     except EnvironmentFault as fault:
         raise EnvironmentFault(in_their_names(str(fault))) from fault
     except ValueError as fault:

@@ -24,7 +24,12 @@ import torch
 from s2s_ft.decode.arguments import device_of, rows_of
 from s2s_ft.decode.call import Call, of_every_call
 from s2s_ft.decode.decoder import Decoder, tell_of_lacking_words
-from s2s_ft.decode.defaults import read_defaults, told_in_their_names, with_defaults
+from s2s_ft.decode.defaults import (
+    logged_in_their_names,
+    read_defaults,
+    told_in_their_names,
+    with_defaults,
+)
 from s2s_ft.decode.device import choose_device
 from s2s_ft.decode.lines.rows import Text
 from s2s_ft.decode.lines.sources import Item, longest_first
@@ -110,7 +115,8 @@ class Generator:
             fast_float32_matmul()
         known = read_defaults(str(path))
         # What a call gives goes before the checkpoint's defaults, so they are filled in again then.
-        fine_tuned = load(str(path), with_defaults(given, known), found)
+        with logged_in_their_names():
+            fine_tuned = load(str(path), with_defaults(given, known), found)
         return cls(fine_tuned, given, known)
 
     @property
@@ -166,12 +172,13 @@ class Generator:
         rows = rows_of(sources, prefixes, phrases)
         found: list[list[Output]] = [[] for _ in rows]
         num_lacking = 0
-        with self._lock, told_in_their_names(), decoder.at_work():
-            items = longest_first(decoder.reading.items(rows))
-            for item, result in decoder.results(items):
-                found[item.index] = _outputs(decoder, item, result)
-                num_lacking += decoder.lacks_words(item, result)
-        tell_of_lacking_words(num_lacking)
+        with told_in_their_names():
+            with self._lock, decoder.at_work():
+                items = longest_first(decoder.reading.items(rows))
+                for item, result in decoder.results(items):
+                    found[item.index] = _outputs(decoder, item, result)
+                    num_lacking += decoder.lacks_words(item, result)
+            tell_of_lacking_words(num_lacking)
         return found
 
     def check(self, **options: Any) -> None:

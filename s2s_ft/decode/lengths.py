@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+from s2s_ft.decode.defaults import in_names_of_the_call
 from s2s_ft.options import DecodeOptions
 
 logger = logging.getLogger(__name__)
@@ -68,18 +69,26 @@ class KnownLengths:
                 f"--max_seq_length {wanted} leaves no room for a source beside outputs of "
                 f"{longest_target} tokens: raise it or lower --max_tgt_length"
             )
-        if self.positions is None or self.positions >= wanted:
+        positions = self.positions
+        if positions is None or positions >= wanted:
             return wanted
-        if self.positions < longest_target + 3:  # [CLS], one token, [SEP]
+        if positions < longest_target + 3:  # [CLS], one token, [SEP]
             raise ValueError(
                 f"--max_tgt_length {longest_target} leaves no room for a source in "
-                f"--max_seq_length, which is the model's {self.positions} positions at most: give "
-                f"at most {self.positions - 3}"
+                f"--max_seq_length, which is the model's {positions} positions at most: give at "
+                f"most {positions - 3}"
             )
-        logger.warning(
-            "--max_seq_length %d is more than the %d positions of the model: using %d",
-            wanted,
-            self.positions,
-            self.positions,
-        )
-        return self.positions
+        logger.warning(in_names_of_the_call(_shortfall(options, wanted, longest_target, positions)))
+        return positions
+
+
+def _shortfall(options: DecodeOptions, wanted: int, longest_target: int, positions: int) -> str:
+    """What to say of sequences that are longer than the model, in terms of what was given."""
+    if options.data.max_seq_length:
+        told = f"--max_seq_length {wanted} is more than the {positions} positions of the model"
+        return f"{told}: using {positions}"
+    return (
+        f"sources of {wanted - longest_target} tokens and outputs of {longest_target} are more "
+        f"than the {positions} positions of the model: sources are cut to "
+        f"{positions - longest_target} tokens; lower --max_tgt_length for longer ones"
+    )

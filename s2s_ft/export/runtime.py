@@ -26,6 +26,7 @@ from torch import Tensor
 from s2s_ft.cli import EnvironmentFault
 from s2s_ft.decode.arguments import rows_of
 from s2s_ft.decode.call import Call, of_every_call
+from s2s_ft.decode.decoder import lacks_words, tell_of_lacking_words
 from s2s_ft.decode.defaults import read_defaults, told_in_their_names
 from s2s_ft.decode.lengths import KnownLengths
 from s2s_ft.decode.lines.rows import Text
@@ -135,10 +136,13 @@ class OnnxDecoder:
             fit = fitting(reading.items(rows), settings, reading.name)
             with_tokens = longest_first(item for item in fit if item and not item.is_empty)
             size = call.options.runtime.batch_size or BATCH_SIZE
+            num_lacking = 0
             for start in range(0, len(with_tokens), size):
                 batch = with_tokens[start : start + size]
                 for request, hypotheses in self._search(batch, method, settings):
                     found[request.key] = hypotheses
+                    num_lacking += lacks_words(request, hypotheses, settings)
+            tell_of_lacking_words(num_lacking)
         return found
 
     def _search(

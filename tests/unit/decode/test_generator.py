@@ -179,10 +179,20 @@ def test_what_the_checkpoint_says_is_not_blamed_on_the_call(checkpoint, tmp_path
     folder = shutil.copytree(checkpoint, tmp_path / "with_defaults")
     (folder / "generation_config.json").write_text(defaults)
     other = Generator.from_pretrained(folder, device="cpu")
-    with pytest.raises(ValueError, match=r"exclude each .* \(with what generation_config.json says"):
+    with pytest.raises(ValueError, match=r"exclude each .* \(with what generation_config"):
         other(SOURCES, force_words=words)
-    with pytest.raises(ValueError, match=r"line 1: .* \(given, or the checkpoint's default\) excl"):
+    with pytest.raises(ValueError, match=r"line 1: .* \(given, or the checkpoint's default\)"):
         other(SOURCES[:1], phrases=[words])
+
+
+def test_the_log_names_options_as_the_call_does(generator, caplog):
+    generator(SOURCES[:1], max_new_tokens=60)
+    generator(SOURCES[:1], max_new_tokens=2, force_words=["linux", "data", "server"])
+    assert caplog.messages == [
+        "sources of 20 tokens and outputs of 60 are more than the 64 positions of the model: "
+        "sources are cut to 4 tokens; lower max_new_tokens for longer ones",
+        "1 outputs lack forced words, which had no room: raise max_new_tokens",
+    ]
 
 
 def test_calls_of_several_threads_take_turns(generator):

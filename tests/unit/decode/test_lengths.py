@@ -37,6 +37,22 @@ def test_lengths_are_those_of_training_unless_given(known, flags, expected):
     assert (lengths.longest_source(given), lengths.longest_target(given)) == expected
 
 
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ({"max_seq_length": 70}, "--max_seq_length 70 is more than the 64 positions of the model"),
+        (
+            {"max_tgt_length": 60},
+            "sources of 24 tokens and outputs of 60 are more than the 64 positions of the model: "
+            "sources are cut to 4 tokens; lower --max_tgt_length",
+        ),
+    ],
+)
+def test_a_shortfall_of_positions_is_told_in_terms_of_what_was_given(flags, told, caplog):
+    KnownLengths(24, 12, 64).longest_source(options(**flags))
+    assert [text.startswith(told) for text in caplog.messages] == [True]
+
+
 def test_a_minimum_beyond_the_longest_output_is_refused():
     with pytest.raises(ValueError, match="--min_len 9 is more than the longest output, 8"):
         KnownLengths(None, 8, None).longest_target(options(min_len=9))

@@ -155,6 +155,14 @@ def test_a_mistake_is_named_as_it_was_made(
         decoder("bert", "causal")(sources, **options)
 
 
+def test_outputs_without_their_words_are_told_as_of_the_generator(
+    decoder: Callable[..., OnnxDecoder], caplog: pytest.LogCaptureFixture
+) -> None:
+    decoder("bert", "pseudo_mask")(TEXTS, force_words=["data", "linux", "server"], max_new_tokens=2)
+    told = f"{len(TEXTS)} outputs lack forced words, which had no room: raise max_new_tokens"
+    assert caplog.messages[-1:] == [told]
+
+
 def test_empty_sources_give_empty_texts(decoder: Callable[..., OnnxDecoder]) -> None:
     over_graphs = decoder("bert", "causal")
     assert over_graphs([]) == []
