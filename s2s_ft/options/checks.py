@@ -23,6 +23,9 @@ LARGEST_EXPONENT = 30
 LARGEST_WEIGHT = 100
 """Of penalties and rewards, in natural-log units or as a factor on them."""
 
+TEMPERATURES = (1e-6, 1e6)
+"""From the likeliest token alone to all alike; single precision holds the logits divided by it."""
+
 
 def not_empty(**values: str | None) -> None:
     """Refuse empty text, which is mostly an undefined shell variable."""

@@ -14,6 +14,7 @@ from s2s_ft.options.checks import (
     LARGEST_WEIGHT,
     LONGEST,
     MOST_BEAMS,
+    TEMPERATURES,
     at_most,
     count,
     finite,
@@ -64,13 +65,13 @@ def _check_ranges(options: SearchOptions) -> None:
     count(1, ngram_size=options.ngram_size)
     count(0, min_len=options.min_len, top_k=options.top_k)
     above_zero = {
-        "temperature": options.temperature,
         "repetition_penalty": options.repetition_penalty,
         "top_p": options.top_p,
         "typical_p": options.typical_p,
     }
     more_than(0, **above_zero)
     finite(**above_zero)
+    within(*TEMPERATURES, temperature=options.temperature)
     within(-LARGEST_EXPONENT, LARGEST_EXPONENT, length_penalty=options.length_penalty)
     within(-LARGEST_WEIGHT, LARGEST_WEIGHT, length_reward=options.length_reward)
     within(0, LARGEST_WEIGHT, diversity_penalty=options.diversity_penalty)

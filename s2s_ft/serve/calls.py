@@ -24,6 +24,7 @@ from pydantic import (
     model_validator,
 )
 
+from s2s_ft.options.checks import TEMPERATURES
 from s2s_ft.options.config_file import nearest
 from s2s_ft.serve.backend import Generated, Settings, Work
 from s2s_ft.serve.faults import HttpFault
@@ -91,7 +92,9 @@ class GenerateCall(BaseModel):
         default=None, ge=0, le=1000, description="No n-gram of this size comes twice; 0: any may."
     )
     do_sample: bool | None = Field(default=None, description="Draw tokens at random.")
-    temperature: float | None = Field(default=None, gt=0, description="Divides the logits.")
+    temperature: float | None = Field(
+        default=None, ge=TEMPERATURES[0], le=TEMPERATURES[1], description="Divides the logits."
+    )
     top_k: int | None = Field(
         default=None, ge=0, le=2**31, description="Draw among the k likeliest; 0: among all."
     )

@@ -63,7 +63,7 @@ REFUSED: list[tuple[dict[str, Any], list[str]]] = [
     ({"length_reward": 0.1, "length_penalty": 1.0}, ["--length_reward 0.1", "--length_penalty 1"]),
     ({"repetition_penalty": 0.0}, ["--repetition_penalty is 0.0", "above 0"]),
     ({"repetition_penalty": float("nan")}, ["--repetition_penalty is nan"]),
-    ({"temperature": 0.0}, ["--temperature is 0.0", "above 0"]),
+    ({"temperature": 0.0}, ["--temperature is 0.0", "at least 1e-06"]),
     ({"top_k": -1}, ["--top_k is -1", "at least 0"]),
     ({"top_p": 0.0}, ["--top_p is 0.0", "above 0"]),
     ({"top_p": 1.01}, ["--top_p is 1.01", "from 0 to 1"]),
