@@ -6,7 +6,7 @@ make of it further on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence, Set, Sized
 from typing import Any
 
 import torch
@@ -78,7 +78,8 @@ def rows_of(
     for name, values in (("prefixes", prefixes), ("phrases", phrases)):
         if values is None:
             continue
-        if isinstance(values, str) or not isinstance(values, Sized):
+        has_order = isinstance(values, Sized) and not isinstance(values, str | Set | Mapping)
+        if not has_order:
             raise ValueError(f"{name} is a {type(values).__name__}: give a list, one a source")
         if len(values) != len(sources):
             raise ValueError(f"{name} has {len(values)} entries for {len(sources)} sources")

@@ -152,7 +152,8 @@ def as_flags(named: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in named.items():
         flag = FLAG_OF_NAME.get(_OLDER_NAMES.get(name, name))
         if flag is None:
-            raise ValueError(f"{name} is no option: know {', '.join(sorted(FLAG_OF_NAME))}")
+            names = ", ".join(sorted({*FLAG_OF_NAME, *EVERY_OTHER_OPTION}))
+            raise ValueError(f"{name} is no option: know {names}")
         if value is None:
             continue
         values[flag] = value

@@ -84,7 +84,7 @@ class Generator:
         bf16: bool = False,
         fp16: bool = False,
         int8: bool = False,
-        cache_dir: str | None = None,
+        cache_dir: str | Path | None = None,
     ) -> Generator:
         """Load a checkpoint.
 
@@ -106,7 +106,7 @@ class Generator:
             bf16=bf16,
             fp16=fp16,
             int8=int8,
-            cache_dir=cache_dir,
+            cache_dir=None if cache_dir is None else str(cache_dir),
             no_cuda=chosen is not None and chosen.type == "cpu",
         )
         found = choose_device(given.runtime)

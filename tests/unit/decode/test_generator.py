@@ -79,7 +79,7 @@ def test_options_reach_the_search(generator):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"beams": 3}, "beams is no option: know "),
+        ({"beams": 3}, "beams is no option: know bad_words, .* max_seq_length, .* seed, "),
         ({"num_beams": 0}, "num_beams is 0"),
         ({"num_beams": "3"}, "num_beams: expected a whole number, found '3'"),
         ({"num_beams": 2, "num_return_sequences": 3}, "num_return_sequences 3 is more than num_b"),
@@ -109,6 +109,8 @@ def test_options_reach_the_search(generator):
         ({"force_words": "\ud800"}, "^force_words: .* holds half a character"),
         ({"prefixes": [None, 5, None, None]}, "prefix 1 is a int: give text or tokens"),
         ({"prefixes": "four"}, "prefixes is a str: give a list"),
+        ({"prefixes": {"the", "a", "b", "c"}}, "prefixes is a set: give a list"),
+        ({"phrases": dict.fromkeys(SOURCES)}, "phrases is a dict: give a list"),
         ({"phrases": 5}, "phrases is a int: give a list"),
         ({"phrases": [None, 5, None, None]}, "phrases of source 1 is a int"),
         ({"phrases": [["a", 5], None, None, None]}, "phrases of source 0 has 5 among"),
@@ -148,6 +150,11 @@ def test_phrases_are_read_as_a_row_of_json_lines_has_them(generator):
 def test_a_device_that_cannot_be_is_named(checkpoint, device):
     with pytest.raises(ValueError, match=r"^device "):
         Generator.from_pretrained(checkpoint, device=device)
+
+
+def test_the_folder_of_downloads_may_be_a_path(checkpoint, generator, tmp_path):
+    other = Generator.from_pretrained(checkpoint, device="cpu", cache_dir=tmp_path)
+    assert other(SOURCES) == generator(SOURCES)
 
 
 def test_the_random_numbers_of_the_caller_are_left_alone(checkpoint):

@@ -54,7 +54,11 @@ def test_rows_say_how_outputs_begin_and_what_they_hold(decode, search, input_fil
     ("row", "flags", "message"),
     [
         ({"force_words": "zzz"}, {}, "line 1: force_words: the tokenizer cannot write 'zzz'"),
-        ({"force_words": "a"}, {"do_sample": True}, "line 1: force_words and --do_sample .* exclude"),
+        (
+            {"force_words": "a"},
+            {"do_sample": True},
+            "line 1: force_words and --do_sample .* exclude",
+        ),
         ({"prefix": "a b c d"}, {"max_tgt_length": 4}, "line 1: its prefix and force_words have 4"),
         ({"prefix": 4}, {}, "line 1: 'prefix' is a number"),
     ],
