@@ -13,6 +13,7 @@ input and the line.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -113,8 +114,21 @@ class RowReader:
             here.line,
             prefix=value_of(here, fields, PREFIX_KEY) or "",
             force_words=phrases_of(value_of(here, fields, FORCE_WORDS_KEY)),
-            label=fields.get(ID_KEY),
+            label=self._label(here, fields),
         )
+
+    def _label(self, here: RawRow, fields: dict[str, Any]) -> Any:
+        """The `id` of a row, which must be JSON again where it is written."""
+        label = fields.get(ID_KEY)
+        if self._options.output_format == "jsonl":
+            try:
+                json.dumps(label, allow_nan=False)  # Python reads NaN, and 1e400 as an infinity
+            except ValueError as fault:
+                raise here.fault(
+                    f"{ID_KEY!r} holds a number that JSON cannot hold (NaN, or one beyond "
+                    "1.8e308); write it as text or leave it out"
+                ) from fault
+        return label
 
 
 def read_rows(options: DecodeDataOptions) -> Iterator[Row]:

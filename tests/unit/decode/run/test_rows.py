@@ -69,6 +69,14 @@ def test_what_a_row_cannot_have_names_its_line(decode, input_file, row, flags, m
         decode(**flags)
 
 
+@pytest.mark.parametrize("label", ["NaN", "-Infinity", "1e400", '{"a": [1e400]}'])
+def test_an_id_that_would_not_come_out_as_json_names_its_line(decode, input_file, label):
+    input_file.write_text(f'{{"src": "a"}}\n{{"src": "a", "id": {label}}}\n', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"dev.en.jsonl, line 2: 'id' holds a number"):
+        decode(output_format="jsonl")
+    assert len(decode()) == 2  # which writes no ids
+
+
 def test_a_text_file_has_a_source_on_each_line(decode, tmp_path):
     path = tmp_path / "rows.txt"
     path.write_bytes(b"\xef\xbb\xbfa b\r\n\n{c\n  \nd")
