@@ -7,6 +7,7 @@ All functions leave text that is in their spelling as it is.
 """
 
 import re
+from collections.abc import Sequence
 
 from s2s_ft.evaluation.options import Brackets
 
@@ -26,16 +27,34 @@ _REJOINED = (
     (re.compile(r"(?<!\S)- -(?!\S)"), "--"),
     (re.compile(r"(?<=\w) - (?=\w)"), "-"),
 )
+# Those of questions only: what the Penn Treebank writes as one word and word pieces do not.
+_ABBREVIATED = (
+    "mr|mrs|ms|dr|prof|rev|hon|st|mt|ft|jr|sr|gen|gov|sen|rep|lt|sgt|capt|col|cmdr|adm|maj|pres"
+    "|inc|corp|co|cos|bros|ltd|jan|feb|mar|apr|jun|jul|aug|sep|sept|oct|nov|dec|vs|etc|ave|blvd"
+)
+_REJOINED_WORDS = (
+    (re.compile(rf"(?<!\S)({_ABBREVIATED}) \.(?!\S)"), r"\1."),
+    (re.compile(r"(?<!\S)no \. (?=\d)"), "no. "),
+    (re.compile(r"(?<!\S)ph \. d \.(?!\S)"), "ph.d."),
+    (re.compile(r"(?<!\S)([dlo]) ' (?=[^\W\d])"), r"\1'"),
+    (re.compile(r"(?<!\S)' (?=\d\ds(?!\S))"), "'"),
+    (re.compile(r"(?<=\w) \\ / (?=\w)"), r"\\/"),
+)
 _CONTRACTED = re.compile(r"(?<=\w)(n't|'(?:s|m|d|re|ve|ll))(?!\w)")
 _PENN_WORD = re.compile(
     r"-[lr][rsc]b-"  # brackets
     r"|``|''|\.\.\.|--"
-    r"|n't(?!\w)|'(?:s|m|d|re|ve|ll)(?!\w)"
-    r"|(?:[a-z]\.){2,}"  # u.s.
+    r"|n't(?!\w)|'(?:s|m|d|re|ve|ll)(?!\w)|'\d\ds(?!\w)"
+    r"|(?:[a-z]{1,2}\.){2,}(?!\w)"  # u.s., ph.d.
+    rf"|(?:{_ABBREVIATED})\.(?!\w)|no\.(?= \d)"
     r"|\d+(?:[.,:]\d+)+"
-    r"|\w(?:[\w\-&/]*\w)?"
+    r"|\w(?:(?:[\w\-&/']|\\/)*\w)?"
     r"|\S"
 )
+# What a text that was cut ends in, and what no word of it has.
+_END = frozenset({"?", "!", ".", "''"})
+_ALONE = re.compile(r"\W+|n't|'(?:s|m|d|re|ve|ll)")
+_UNCUT = re.compile(r"[?!;\"()\[\]{}]|``|''|,(?!\d)|[:%']$|^\$|(?<=\w)(?:n't|'(?:s|m|d|re|ve|ll))$")
 _APOSTROPHES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u201c": '"', "\u201d": '"'})
 
 
@@ -80,11 +99,26 @@ def penn_words(text: str) -> list[str]:
         quotation marks as `````` and ``''``.
     """
     text = rejoin_tokens(text.translate(_APOSTROPHES).lower())
-    text = _CONTRACTED.sub(r" \1", bracket_tokens(text, "all").lower())
-    words = _PENN_WORD.findall(text)
+    for pattern, replacement in _REJOINED_WORDS:
+        text = pattern.sub(replacement, text)
+    text = bracket_tokens(text, "all").lower()
+    words = text.split()
+    if not _are_cut(words):
+        words = _PENN_WORD.findall(_CONTRACTED.sub(r" \1", text))
     is_open = False
     for position, word in enumerate(words):
         if word == '"':
             words[position] = "''" if is_open else "``"
             is_open = not is_open
     return words
+
+
+def _are_cut(words: Sequence[str]) -> bool:
+    """Whether the words between a text's blanks are the Treebank's already.
+
+    The mark at the text's end stands alone, and no other is written close to a word. Full stops
+    are: the Treebank cuts off the last one only, the others are of abbreviations.
+    """
+    return bool(words and words[-1] in _END) and not any(
+        _UNCUT.search(word) for word in words if not _ALONE.fullmatch(word)
+    )

@@ -7,6 +7,7 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
+from nltk.translate.bleu_score import corpus_bleu
 
 from s2s_ft.evaluation.options import ProtocolOptions, ScoringOptions
 from s2s_ft.evaluation.questions import (
@@ -65,6 +66,23 @@ def test_real_text_scores_as_by_the_definitions(debsum: tuple[list[str], list[st
     assert 0 < meteor.values()[0] < 100
     each = [rouge_l(p, r) for p, r in zip(questions.predictions, questions.references, strict=True)]
     assert rouge.values()[0] == pytest.approx(100 * sum(each) / len(each))
+
+
+def test_a_word_of_the_treebank_counts_as_one() -> None:
+    references = [
+        "when was dr. martin luther king jr. born ?",
+        "what did apple inc. buy in jan. 2009 ?",
+        "at 5 o'clock , does mr. smith wake ?",
+    ]
+    predictions = [
+        "where did dr. martin king jr. grow up ?",
+        "what did apple inc. sell in jan. 2009 ?",
+        "when at 5 o'clock does mr. smith wake ?",
+    ]
+    questions = group_by_source(predictions, references, ["a", "b", "c"])
+    expected = corpus_bleu([[r.split()] for r in references], [p.split() for p in predictions])
+    bleu = measure_questions(questions, SCORING, PROTOCOL)[0]
+    assert bleu.values()[0] == pytest.approx(100 * expected)
 
 
 def test_common_length_is_that_of_the_longest_subsequence() -> None:

@@ -54,6 +54,37 @@ def test_questions_are_cut_as_the_penn_treebank_does() -> None:
     assert penn_words(" ".join(expected)) == expected
 
 
+@pytest.mark.parametrize(
+    "question",
+    [
+        "when was dr. martin luther king jr. born in the u.s. ?",
+        "what did mr. o'neill , ph.d. , eat at 5 o'clock in the '90s ?",
+        "did apple inc. sell 1\\/2 of no. 5 in jan. 2009 at 3:30 p.m. ?",
+        "who wrote `` c++ '' for at&t 's adm. nelson at the co. ?",
+        "is rock'n'roll at http://www.a.com or x- -lrb- y -rrb- ?",
+    ],
+)
+def test_a_question_that_was_cut_stays_as_it_is(question: str) -> None:
+    assert penn_words(question) == question.split()
+
+
+@pytest.mark.parametrize(
+    ("pieces", "text"),
+    [
+        (
+            "was mr . king jr . in st . louis in the ' 90s ?",
+            "Was Mr. King Jr. in St. Louis in the '90s?",
+        ),
+        ("did o ' neill , ph . d . , eat no . 5 ?", "Did O'Neill, Ph.D., eat no. 5?"),
+        ("he left home . where did apple inc . go ?", "He left home. Where did Apple Inc. go?"),
+        ("what are 1 \\ / 2 of 12 , 000 ?", "what are 1\\/2 of 12,000 ?"),
+        ("who said no . 1 is at 5 o ' clock ?", "Who said no. 1 is at 5 o'clock?"),
+    ],
+)
+def test_word_pieces_and_natural_text_meet(pieces: str, text: str) -> None:
+    assert penn_words(pieces) == penn_words(text)
+
+
 def test_no_letter_is_lost(debsum: tuple[list[str], list[str]]) -> None:
     texts = [text for text in debsum[0] if not set(text) & set("()[]{}")]
     assert len(texts) > 50
