@@ -8,17 +8,19 @@ tokenizer; markers such as `<num>` and words of scripts without spaces wherever 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tokenizers import AddedToken
+from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import PreTrainedTokenizerFast
 
 from s2s_ft.text.spacing import is_unspaced
+from s2s_ft.text.words import WORD_PIECE_PREFIX
 
 logger = logging.getLogger(__name__)
 
@@ -78,16 +80,18 @@ def add_tokens(tokenizer: PreTrainedTokenizerFast, tokens: Sequence[str]) -> tup
 
     Returns:
         The new ones, in the order given.
+
+    Raises:
+        ValueError: A token would be read as a piece of a word, two of them are one word to the
+            tokenizer, or it has no free ids.
     """
     backend = tokenizer.backend_tokenizer
     vocabulary = tokenizer.get_vocab()
-    known = [token for token in tokens if token in vocabulary]
-    if known:
-        logger.info("the tokenizer has %d of the tokens already: %s", len(known), _some(known))
-    fresh = [token for token in tokens if token not in vocabulary]
+    if isinstance(backend.model, WordPiece):
+        _refuse_pieces(tokens)
+    fresh = _unknown_tokens(tokens, backend, vocabulary, tokenizer.unk_token_id)
     pieces = [each.ids for each in backend.encode_batch_fast(fresh, add_special_tokens=False)]
-    folds = isinstance(backend.normalizer, BertNormalizer)
-    tokenizer.add_tokens([_as_added(token, folds=folds) for token in fresh])
+    tokenizer.add_tokens([_as_added(token, backend) for token in fresh])
     now = tokenizer.get_vocab()
     ids = [now[token] for token in fresh]
     if len({*ids, *vocabulary.values()}) != len(ids) + len(set(vocabulary.values())):
@@ -128,9 +132,46 @@ def written_tokens(backend: Any) -> dict[int, str]:
     return written
 
 
-def _as_added(token: str, *, folds: bool) -> AddedToken:
+def _refuse_pieces(tokens: Sequence[str]) -> None:
+    """Word pieces are told from words by their text, and so would a new token be."""
+    for token in tokens:
+        if token.startswith(WORD_PIECE_PREFIX):
+            raise ValueError(
+                f"{token!r} would be read as a piece of a word, which is what begins with "
+                f"{WORD_PIECE_PREFIX} in this tokenizer; write the token another way"
+            )
+
+
+def _unknown_tokens(
+    tokens: Sequence[str], backend: Any, vocabulary: Mapping[str, int], unknown: int | None
+) -> list[str]:
+    """The tokens that a tokenizer does not have, in the casing in which it looks for them."""
+    known: list[str] = []
+    fresh: dict[str, str] = {}
+    for token in tokens:
+        looked_for = token
+        if _as_added(token, backend).normalized:
+            looked_for = backend.normalizer.normalize_str(token)
+        if looked_for in fresh:
+            raise ValueError(
+                f"{fresh[looked_for]!r} and {token!r} are the same to this tokenizer, which reads "
+                f"both as {looked_for!r}; leave one of them out"
+            )
+        ids = backend.encode(looked_for, add_special_tokens=False).ids
+        is_one = looked_for != token and len(ids) == 1 and ids[0] != unknown
+        if token in vocabulary or is_one:
+            known.append(token)
+        else:
+            fresh[looked_for] = token
+    if known:
+        logger.info("the tokenizer has %d of the tokens already: %s", len(known), _some(known))
+    return list(fresh.values())
+
+
+def _as_added(token: str, backend: Any) -> AddedToken:
     """How a token is found in a text."""
     is_word = token[0].isalnum() and token[-1].isalnum() and not is_unspaced(token)
+    folds = isinstance(backend.normalizer, BertNormalizer)
     return AddedToken(token, single_word=is_word, normalized=is_word and folds)
 
 

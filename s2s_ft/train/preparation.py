@@ -170,7 +170,13 @@ def _load_codec(options: TrainOptions) -> TextCodec:
         flag="--tokenizer_name" if given else "--model_name_or_path",
     )
     added = options.model.additional_tokens
-    return codec if added is None else codec.with_tokens(read_tokens(added, "--additional_tokens"))
+    if added is None:
+        return codec
+    tokens = read_tokens(added, "--additional_tokens")
+    try:
+        return codec.with_tokens(tokens)
+    except ValueError as fault:
+        raise ValueError(f"--additional_tokens {added}: {fault}") from fault
 
 
 def _make_method(options: TrainOptions, codec: TextCodec) -> Method:

@@ -49,10 +49,10 @@ def test_new_tokens_are_saved(make: Make, tmp_path: Path) -> None:
 
 
 def test_words_are_whole_words_and_markers_are_not(tmp_path: Path) -> None:
-    codec = TextCodec.load(word_piece(tmp_path), do_lower_case=True).with_tokens(["Net", "<n>"])
-    net, marker = (token.id for token in codec.new_tokens)
-    assert net in codec.encode(["a net."])[0]  # in the casing of the tokenizer
-    assert net not in codec.encode(["network"])[0]
+    codec = TextCodec.load(word_piece(tmp_path), do_lower_case=True).with_tokens(["Nets", "<n>"])
+    nets, marker = (token.id for token in codec.new_tokens)
+    assert nets in codec.encode(["a nets."])[0]  # in the casing of the tokenizer
+    assert nets not in codec.encode(["netsy"])[0]
     assert codec.encode(["a<n>b"])[0].count(marker) == 1
 
 
@@ -63,6 +63,29 @@ def test_known_tokens_are_passed_over(tmp_path: Path, caplog: pytest.LogCaptureF
     assert same.fingerprint == codec.fingerprint
     assert same.new_tokens == ()
     assert "2 of the tokens already: server, [MASK]" in caplog.text
+
+
+def test_a_known_word_in_another_casing_is_passed_over(tmp_path: Path) -> None:
+    folder = word_piece(tmp_path)
+    uncased = TextCodec.load(folder, do_lower_case=True)
+    assert uncased.tokens(uncased.encode(["server"])[0]) == ["server"]
+    assert uncased.with_tokens(["Server"]).new_tokens == ()
+    cased = TextCodec.load(folder).with_tokens(["SERVER"])
+    assert cased.tokens(cased.encode(["server SERVER"])[0]) == ["server", "SERVER"]
+
+
+def test_one_word_in_two_casings_is_refused_where_casing_does_not_count(tmp_path: Path) -> None:
+    folder, both = word_piece(tmp_path), ["DebSum", "DEBSUM"]
+    with pytest.raises(ValueError, match=r"'DebSum' and 'DEBSUM' are the same.*'debsum'"):
+        TextCodec.load(folder, do_lower_case=True).with_tokens(both)
+    assert len(TextCodec.load(folder).with_tokens(both).new_tokens) == 2
+
+
+@pytest.mark.parametrize("token", ["##", "##NUM##", "##er"])
+def test_what_reads_as_a_piece_of_a_word_is_refused(token: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"'{token}' would be read as a piece of a word"):
+        TextCodec.load(word_piece(tmp_path / "word")).with_tokens([token])
+    assert TextCodec.load(unigram(tmp_path / "other")).with_tokens([token]).new_tokens
 
 
 def test_order_and_content_decide_the_fingerprint(tmp_path: Path) -> None:

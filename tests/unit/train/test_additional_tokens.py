@@ -88,3 +88,11 @@ def test_a_fine_tuned_model_has_them_already(
 def test_a_missing_file(run: Train, data: Path) -> None:
     with pytest.raises(ValueError, match=r"--additional_tokens nowhere.txt: there is no such file"):
         run(train_file=str(data), additional_tokens="nowhere.txt")
+
+
+def test_a_piece_of_a_word_is_refused_by_flag_and_file(
+    run: Train, data: Path, tokens: Path
+) -> None:
+    tokens.write_text("##num\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"^--additional_tokens .*tokens.txt: '##num' would be"):
+        run(train_file=str(data), additional_tokens=str(tokens))
