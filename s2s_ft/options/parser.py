@@ -1,8 +1,9 @@
 """From argv to an options object: argparse, built from the dataclass, over a ``--config`` file.
 
 Notable: flags keep their underscores, may not be abbreviated, and take negative numbers in every
-notation; a switch takes no value, but ``--switch=false`` takes back what the configuration file
-says; all defaults stay in the dataclass, so that argparse only tells what was given.
+notation and in lists; a switch takes no value, but ``--switch=false`` takes back what the
+configuration file says; all defaults stay in the dataclass, so that argparse only tells what was
+given.
 """
 
 import argparse
@@ -147,13 +148,13 @@ def _first_line(group: type[Dataclass]) -> str:
 
 
 def _join_negative_numbers(arguments: list[str]) -> list[str]:
-    """``--flag -1e-3`` as ``--flag=-1e-3``; argparse takes some notations for flags."""
+    """``--flag -1e-3`` as ``--flag=-1e-3``; argparse takes some notations for flags, and lists."""
     joined: list[str] = []
     for argument in arguments:
         follows_flag = bool(joined) and joined[-1].startswith("--") and "=" not in joined[-1]
         if follows_flag and argument.startswith("-"):
             with contextlib.suppress(ValueError):
-                float(argument)
+                [float(part) for part in argument.split(",")]
                 joined[-1] += f"={argument}"
                 continue
         joined.append(argument)

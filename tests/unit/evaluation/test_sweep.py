@@ -105,6 +105,12 @@ def test_of_equals_the_setting_that_changes_least_is_taken(output: str) -> None:
     assert best_row(rows) is rows[1]
 
 
+def test_rewards_below_zero_are_given_as_a_list(output: str) -> None:
+    found = swept(output, "long", "--alphas", "0", "--rewards", "-1,-5e-1")
+    rewards = [row["setting"]["reward"] for row in found["settings"]]  # type: ignore[attr-defined]
+    assert rewards == [0, -0.5, -1]
+
+
 def test_the_scores_are_those_of_an_evaluation(
     output: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
