@@ -104,21 +104,27 @@ def read_examples(
         raise ValueError(f"{file}: the file holds no rows; give one JSON object per line")
 
 
-def require_file(path: str | Path, flag: str | None = None) -> None:
+def require_file(path: str | Path, flag: str | None = None, *, rereads: bool = False) -> None:
     """Make sure that there is a data file, before anything slow is done.
 
     Args:
         path: As it was given.
         flag: The flag that named it, for messages.
+        rereads: Whether it will be read more than once, which a pipe cannot be.
 
     Raises:
-        ValueError: There is none, or it is a folder.
+        ValueError: There is none, it is a folder, or it cannot be read again.
     """
     named = f"{path}" if flag is None else f"{flag} {path}"
     if not Path(path).exists():
         raise ValueError(f"{named}: there is no such file; check the path")
     if Path(path).is_dir():
-        raise ValueError(f"{named}: is a folder; name the JSON-lines file itself")
+        raise ValueError(f"{named}: is a folder; name the file itself")
+    if rereads and not Path(path).is_file():
+        raise ValueError(
+            f"{named}: is a pipe or a device, which can be read only once; write it into a file "
+            "and name that"
+        )
 
 
 @contextmanager

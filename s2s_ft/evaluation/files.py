@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from s2s_ft.data.examples import require_file
 from s2s_ft.evaluation.inputs import PREDICTION_KEYS, has_key, read_predictions, read_texts
 from s2s_ft.evaluation.languages import file_of, names
 from s2s_ft.evaluation.options import EvaluationOptions
@@ -44,6 +45,7 @@ def read_test_set(options: EvaluationOptions) -> tuple[TestSet, list[str]]:
     Raises:
         ValueError: A file is at fault, or the numbers of rows differ.
     """
+    _require_what_is_read_again(options)
     predictions = read_predictions(options.files.pred)
     references = read_texts(options.files.gold, (options.files.target_key,), flag="--gold")
     _check_rows("--pred", options.files.pred, len(predictions), options, len(references))
@@ -105,6 +107,17 @@ def write_scores(content: Mapping[str, Any], path: Path) -> None:
         OSError: The file cannot be written.
     """
     write_output(path, [json.dumps(content, ensure_ascii=False, indent=2), "\n"])
+
+
+def _require_what_is_read_again(options: EvaluationOptions) -> None:
+    comparison = options.comparison
+    readings = [options.protocol.protocol == "qg", comparison.baselines or comparison.examples > 0]
+    if any(readings) and comparison.source_file is None:
+        require_file(options.files.gold, "--gold", rereads=True)
+    if all(readings) and comparison.source_file is not None:
+        require_file(comparison.source_file, "--source_file", rereads=True)
+    if comparison.dev_file is not None:
+        require_file(comparison.dev_file, "--dev_file", rereads=True)
 
 
 def _sources(

@@ -80,9 +80,9 @@ def train(options: TrainOptions) -> int:
 
 def _check_what_is_named(options: TrainOptions) -> None:
     """Find out at once what would else be found out after something slow."""
-    require_file(options.data.train_file, "--train_file")
+    require_file(options.data.train_file, "--train_file", rereads=True)
     if options.validation.dev_file is not None:
-        require_file(options.validation.dev_file, "--dev_file")
+        require_file(options.validation.dev_file, "--dev_file", rereads=True)
     require_wandb(options.checkpoint.wandb_project)
     check_overwriting(options)
 

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
+from s2s_ft.data.examples import require_file
 from s2s_ft.storage.output_folder import written_whole
 from s2s_ft.text import TextCodec, read_tokens
 from s2s_ft.trim.corpus import chunks, count_tokens, texts_of
@@ -44,6 +45,8 @@ def trim(options: TrimOptions) -> int:
         ValueError: The model, its tokenizer or the corpus cannot be used.
         OSError: The output cannot be written.
     """
+    for file in options.corpus:
+        require_file(file, "--corpus", rereads=True)
     codec = TextCodec.load(
         options.tokenizer_name or options.model_path,
         do_lower_case=True if options.do_lower_case else None,

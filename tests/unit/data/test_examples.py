@@ -175,7 +175,7 @@ class TestFaults:
             list(read_examples(tmp_path / "nowhere.jsonl"))
 
     def test_folder(self, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match="is a folder; name the JSON-lines file"):
+        with pytest.raises(ValueError, match="is a folder; name the file itself"):
             list(read_examples(tmp_path))
 
     @pytest.mark.parametrize("damage", [lambda x: x[:-12], lambda x: x[:30] + b"??" + x[32:]])

@@ -1,6 +1,7 @@
 """A whole evaluation in process: the report, the table, the JSON file, and no network."""
 
 import json
+import os
 import socket
 from pathlib import Path
 
@@ -125,6 +126,25 @@ def test_faults_are_named(files: tuple[str, str], arguments: list[str], message:
     with pytest.raises(ValueError, match=message):
         main(["--pred", pred, "--gold", gold, *filled])
     assert before == (Path(pred).read_text(), Path(gold).read_text(), Path(f"{pred}.3").read_text())
+
+
+@pytest.mark.parametrize(
+    ("flag", "arguments"),
+    [
+        ("--gold", ["--examples", "1"]),
+        ("--gold", ["--protocol", "qg"]),
+        ("--source_file", ["--protocol", "qg", "--examples", "1"]),
+        ("--dev_file", ["--baselines"]),
+    ],
+)
+def test_a_pipe_is_refused_where_it_would_be_read_again(
+    files: tuple[str, str], tmp_path: Path, flag: str, arguments: list[str]
+) -> None:
+    pred, gold = files
+    os.mkfifo(tmp_path / "pipe")
+    named = {"--pred": pred, "--gold": gold, flag: str(tmp_path / "pipe")}
+    with pytest.raises(ValueError, match=f"{flag} .*pipe: is a pipe or a device"):
+        main([*arguments, *(word for pair in named.items() for word in pair)])
 
 
 def test_a_model_without_capitals_is_pointed_to_lowercase(

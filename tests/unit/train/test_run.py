@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 from collections.abc import Callable
@@ -244,6 +245,13 @@ def test_a_run_that_diverges_fails_and_keeps_its_checkpoint(run: Train, output_d
     with pytest.raises(TrainingFault, match="nothing was stepped"):
         run(learning_rate=1e30, num_warmup_steps=0, save_steps=1, num_training_steps=50)
     assert "ckpt-1" in checkpoints(output_dir)
+
+
+@pytest.mark.parametrize("flag", ["train_file", "dev_file"])
+def test_a_pipe_cannot_be_read_again(run: Train, tmp_path: Path, flag: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match=f"--{flag} .*pipe: is a pipe or a device"):
+        run(**{flag: str(tmp_path / "pipe")})
 
 
 def test_an_output_folder_that_is_a_file(run: Train, output_dir: Path) -> None:

@@ -1,6 +1,7 @@
 """A trimmed model says the same of the text that it was trimmed to, and stays able to read all."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -228,6 +229,9 @@ class TestFaults:
         assert "holds no text" in self.fault(*model, "--corpus", str(tmp_path / "empty.txt"))
         with pytest.raises(ValueError, match="no such file"):
             main([*model, "--corpus", str(tmp_path / "nowhere.txt")])
+        os.mkfifo(tmp_path / "pipe.txt")
+        with pytest.raises(ValueError, match=r"--corpus .*pipe.txt: is a pipe or a device"):
+            main([*model, "--corpus", str(tmp_path / "pipe.txt")])
         (tmp_path / "bytes.txt").write_bytes(b"ok\n\xff\n")
         with pytest.raises(ValueError, match=r"bytes.txt, line 2: not UTF-8"):
             main([*model, "--corpus", str(tmp_path / "bytes.txt")])
