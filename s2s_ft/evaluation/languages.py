@@ -7,6 +7,7 @@ Letters: L languages, R resamples, C columns of a score.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +56,8 @@ def average_scores(
     for measures in zip(*systems, strict=True):
         values = np.mean([each.values() for each in measures], axis=0)
         samples = _mean_samples(measures, num_bootstrap, seed)
-        scores.append(score_of(measures[0], values, samples))
+        signature = _joined_signature([each.signature for each in measures])
+        scores.append(score_of(replace(measures[0], signature=signature), values, samples))
     return scores
 
 
@@ -73,6 +75,17 @@ def average_differences(
         samples = [_mean_samples(each, num_bootstrap, seed)[:, 0] for each in (ours, theirs)]
         found.append(difference_of(ours[0], (values[0], values[1]), samples[0] - samples[1]))
     return found
+
+
+def _joined_signature(signatures: Sequence[str]) -> str:
+    """One signature, with all values of what differs: ``nrefs:1|tok:13a,zh``."""
+    fields: list[dict[str, None]] = []
+    for parts in zip(*(signature.split("|") for signature in signatures), strict=True):
+        fields.append(dict.fromkeys(parts))
+    return "|".join(
+        ",".join([first, *(other.partition(":")[2] for other in others)])
+        for first, *others in fields
+    )
 
 
 def _mean_samples(

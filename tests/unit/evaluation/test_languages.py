@@ -44,6 +44,19 @@ def test_the_average_is_that_of_the_languages(command: list[str], tmp_path: Path
     assert compared["bleu"]["high"] < 0
 
 
+def test_the_average_tells_of_all_tokenizers(tmp_path: Path) -> None:
+    for language, text in (("en", "the old server"), ("fr", "le vieux"), ("zh", "今天天气很好")):
+        (tmp_path / f"texts.{language}").write_text(f"{text}\n", encoding="utf-8")
+    pattern, output = str(tmp_path / "texts.{lang}"), tmp_path / "scores.json"
+    files = ["--pred", pattern, "--gold", pattern, "--output_file", str(output)]
+    main([*files, "--languages", "en,fr,zh", "--num_bootstrap", "2"])
+    written = json.loads(output.read_text())
+    bleu = [written["languages"][each]["scores"]["bleu"]["signature"] for each in ("en", "zh")]
+    assert "|tok:13a|" in bleu[0]
+    assert bleu[1] == bleu[0].replace("tok:13a", "tok:zh")
+    assert written["scores"]["bleu"]["signature"] == bleu[0].replace("tok:13a", "tok:13a,zh")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
