@@ -176,6 +176,8 @@ class Reading:
             phrases = wanted_phrases(row.force_words, self.codec, "force_words")
         except ValueError as fault:
             raise self._fault(row, str(fault).removeprefix("--")) from fault
+        if self.codec.special.pad in prefix:  # whoever writes the output would cut it there
+            raise self._fault(row, "its prefix holds the padding token: leave it out")
         wanted = len(prefix) + sum(map(len, phrases))
         if wanted >= self.method.max_target_length:
             raise self._fault(

@@ -59,6 +59,8 @@ def test_rows_say_how_outputs_begin_and_what_they_hold(decode, search, input_fil
             {"do_sample": True},
             "line 1: force_words and --do_sample .* exclude",
         ),
+        ({"prefix": "a [SEP] b"}, {}, "line 1: its prefix is empty or holds the end token"),
+        ({"prefix": "a [PAD] b"}, {}, "line 1: its prefix holds the padding token"),
         ({"prefix": "a b c d"}, {"max_tgt_length": 4}, "line 1: its prefix and force_words have 4"),
         ({"prefix": 4}, {}, "line 1: 'prefix' is a number"),
     ],
