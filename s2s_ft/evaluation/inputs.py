@@ -106,7 +106,7 @@ def _is_json_lines(path: str, first_line: str, keys: Sequence[str]) -> bool:
 def _json_object_or_none(line: str) -> dict[str, Any] | None:
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):  # thousands of brackets are text, too
         return None
     return row if isinstance(row, dict) else None
 
@@ -116,7 +116,7 @@ def _object(line: str, place: str) -> dict[str, Any]:
         raise ValueError(f"{place}: an empty line among JSON lines; remove it")
     try:
         row = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{place}: not valid JSON ({error}); give one object a line") from error
     if not isinstance(row, dict):
         raise ValueError(f"{place}: a JSON object was expected, found {type(row).__name__}")
@@ -132,9 +132,16 @@ def _text(row: dict[str, Any], keys: Sequence[str], place: str) -> str:
     if key == "hypotheses":
         value = _best_hypothesis(value, place)
     if isinstance(value, list) and all(isinstance(token, str) for token in value):
-        return " ".join(value)
+        value = " ".join(value)
     if not isinstance(value, str):
         raise ValueError(f"{place}: `{key}` holds no text; give a string or a list of strings")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{place}: `{key}` holds half a character (an escape such as \\ud83d on its own); "
+            "write the whole character"
+        ) from error
     return value
 
 

@@ -47,6 +47,8 @@ def test_json_lines_of_predictions(tmp_path: Path, name: str, rows: list[object]
 def test_generated_json_is_plain_text(tmp_path: Path) -> None:
     path = write(tmp_path, "p", '{"answer": 1}\n{"answer": 2}\n')
     assert read_predictions(path) == ['{"answer": 1}', '{"answer": 2}']
+    brackets = "[" * 100_000
+    assert read_predictions(write(tmp_path, "p", f"{brackets}\na\n")) == [brackets, "a"]
 
 
 def test_references_come_from_a_data_file(tmp_path: Path) -> None:
@@ -62,6 +64,8 @@ def test_references_come_from_a_data_file(tmp_path: Path) -> None:
         ("p", "", r"p: the file is empty"),
         ("p", b"a\nb\xff\n", r"p, line 2: not valid UTF-8"),
         ("p.jsonl", '{"text": "a"}\n{"text"\n', r"line 2: not valid JSON"),
+        ("p.jsonl", '{"text": "a"}\n' + "[" * 100_000, r"line 2: not valid JSON"),
+        ("p.jsonl", '{"text": "a"}\n{"text": "b \\ud83d"}\n', r"line 2: `text` holds half a char"),
         ("p.jsonl", '{"text": "a"}\n[1]\n', r"line 2: a JSON object was expected, found list"),
         ("p.jsonl", '{"tgt": "a"}\n', r"line 1: no key .*`text`; it has tgt"),
         ("p.jsonl", '{"text": 1}\n', r"line 1: `text` holds no text"),
