@@ -54,23 +54,35 @@ def read_hub(
         name = f"{name}.{language}"
     for number, row in enumerate(_load(options, hub, name, load), start=1):
         try:
-            pieces = [str(row[column]) for column in hub.source]
-            target = str(row[hub.target])
-            identifier = str(row[hub.identifier]) if hub.identifier else f"{name}-{number}"
+            pieces = [_text(row[column]) for column in hub.source]
+            target = _text(row[hub.target])
+            identifier = _text(row[hub.identifier]) if hub.identifier else None
         except KeyError as fault:
             raise ValueError(
                 f"{hub.path}, split {name}, row {number}: no column {fault}; it was made anew "
                 "since, so name an older one with --hub_revision or give --from_files"
             ) from fault
-        yield Row(identifier, _source(options, pieces), _target(options, target))
+        yield Row(
+            f"{name}-{number}" if identifier is None else identifier,
+            _source(options, pieces),
+            _target(options, target),
+        )
 
 
-def _source(options: PrepareOptions, pieces: list[str]) -> str:
-    return f" {options.answer_separator} ".join(" ".join(piece.split()) for piece in pieces)
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
-def _target(options: PrepareOptions, text: str) -> str:
+def _source(options: PrepareOptions, pieces: list[str | None]) -> str:
+    """One line; nothing where the hub lacks a part of it."""
+    given = [" ".join(piece.split()) for piece in pieces if piece is not None]
+    return f" {options.answer_separator} ".join(given) if len(given) == len(pieces) else ""
+
+
+def _target(options: PrepareOptions, text: str | None) -> str | None:
     """One line; CNN/DailyMail's highlights are on a line each."""
+    if text is None:
+        return None
     if options.name != "cnndm":
         return " ".join(text.split())
     lines = [line.strip() for line in text.split("\n") if line.strip()]

@@ -6,7 +6,7 @@ where they are missing, test rows have no target and can be decoded but not scor
 
 from collections.abc import Iterator
 
-from s2s_ft.data.examples import RawRow, open_data, parsed_row, value_of
+from s2s_ft.data.examples import parsed_row, raw_rows, value_of
 from s2s_ft.data.prepare.inputs import Inputs, Row
 
 
@@ -41,12 +41,10 @@ def read_debsum(inputs: Inputs, language: str, split: str) -> Iterator[Row]:
     alone = [f"{split}.jsonl"] if language == "en" else []
     path = inputs.need(f"{language}/{split}.jsonl", *alone)
     inputs.note(path)
-    with open_data(path) as stream:
-        for number, raw in enumerate(stream, start=1):
-            row = RawRow(path, number, raw)
-            fields = parsed_row(row)
-            texts = {key: value_of(row, fields, key) for key in ("id", "src", "tgt")}
-            for key, text in texts.items():
-                if not isinstance(text, str):
-                    raise row.fault(f"{key!r} is no text; get the file again")
-            yield Row(str(texts["id"]), str(texts["src"]), str(texts["tgt"]))
+    for row in raw_rows(path):
+        fields = parsed_row(row)
+        texts = {key: value_of(row, fields, key) for key in ("id", "src", "tgt")}
+        for key, text in texts.items():
+            if not isinstance(text, str):
+                raise row.fault(f"{key!r} is no text; get the file again")
+        yield Row(str(texts["id"]), str(texts["src"]), str(texts["tgt"]))

@@ -45,6 +45,30 @@ def test_highlights_of_the_hub_are_sentences(tmp_path: Path) -> None:
     assert source == {"hub": "abisee/cnn_dailymail", "config": "3.0.0", "revision": "main"}
 
 
+@pytest.mark.parametrize("lacking", ["paragraph", "answer", "question"])
+def test_what_a_row_of_the_hub_lacks_is_no_text(tmp_path: Path, lacking: str) -> None:
+    row = {"paragraph": "A passage.", "answer": "passage", "question": "What?"}
+
+    def load(*_: object, **__: object) -> list[dict[str, str | None]]:
+        return [row, {**row, lacking: None}]
+
+    given = [
+        "--name",
+        "squad_qg_du",
+        "--output_dir",
+        str(tmp_path / "data"),
+        "--allow_other_counts",
+    ]
+    assert prepare(parse(PrepareOptions, given, "prepare", ""), load=load) == 0
+    assert len(rows(tmp_path / "data" / "train.jsonl")) == 1
+    whole, other = rows(tmp_path / "data" / "test.jsonl")
+    assert whole["src"] == "A passage. [SEP] passage"
+    if lacking == "question":
+        assert "tgt" not in other
+    else:
+        assert other["src"] == ""
+
+
 def test_languages_of_the_hub_are_splits(tmp_path: Path) -> None:
     hub = FakeHub({"news_body": "Body.", "news_title": "Title"})
     from_hub("xglue_ntg", tmp_path / "data", hub, "--languages", "de", "en")

@@ -183,6 +183,16 @@ def test_the_sample_of_debsum_counts_as_published(tmp_path: Path) -> None:
     assert told["files"]["en/train.jsonl"]["rows"] == SAMPLE_COUNTS["train"]
 
 
+def test_a_byte_order_mark_and_blank_lines_at_the_end_do_not_matter(tmp_path: Path) -> None:
+    row = {"id": "x", "src": "a text", "tgt": "a"}
+    for split in ("train", "dev", "test"):
+        content = f"\ufeff{json.dumps(row)}\n\n"
+        (tmp_path / f"{split}.jsonl").write_text(content, encoding="utf-8")
+    command = ["debsum", "--from_files", str(tmp_path), "--languages", "en"]
+    assert main([*command, "--output_dir", str(tmp_path / "data"), "--allow_other_counts"]) == 0
+    assert rows(tmp_path / "data" / "en" / "test.jsonl") == [row]
+
+
 def test_other_counts_are_an_error_that_leaves_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
