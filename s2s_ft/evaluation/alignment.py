@@ -8,6 +8,7 @@ matchings, as the published program does.
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 _BEAM = 40
@@ -15,12 +16,13 @@ _BEAM = 40
 Match = tuple[int, int, int]  # position in the prediction, in the reference, stage
 
 
-class _Partial(NamedTuple):
-    """A matching of the first words of the prediction; tuples sort best first."""
+Cost = tuple[int, int, int]  # words left alone, chunks, movement; the least is best
 
-    num_unmatched: int
-    num_chunks: int
-    movement: int
+
+class _Partial(NamedTuple):
+    """A matching of the first words of the prediction."""
+
+    cost: Cost
     matches: tuple[Match, ...]
     used: frozenset[int]
 
@@ -42,17 +44,27 @@ def align(
     """
     candidates = [_candidates(word, reference, stage_of) for word in prediction]
     wanted = Counter(right for found in candidates for right, _ in found)
-    beam = [_Partial(0, 0, 0, (), frozenset())]
+    beam = [_Partial((0, 0, 0), (), frozenset())]
     for left, found in enumerate(candidates):
-        grown: list[_Partial] = []
+        # Partial matchings are only made of the best ways on: there are many of words that repeat.
+        ways: list[tuple[Cost, _Partial, Match | None]] = []
         for partial in beam:
+            unmatched, chunks, movement = partial.cost
+            place = _place_after(partial, left)
             free = [entry for entry in found if entry[0] not in partial.used]
-            grown.extend(_extended(partial, left, right, stage) for right, stage in free)
+            ways += [
+                (
+                    (unmatched, chunks + (right != place), movement + abs(left - right)),
+                    partial,
+                    (left, right, stage),
+                )
+                for right, stage in free
+            ]
             # A word is only left alone where its place may serve another one.
             if all(wanted[right] > 1 for right, _ in free):
-                grown.append(partial._replace(num_unmatched=partial.num_unmatched + 1))
-        beam = sorted(grown, key=lambda partial: partial[:3])[:_BEAM]
-    return beam[0].matches, beam[0].num_chunks
+                ways.append(((unmatched + 1, chunks, movement), partial, None))
+        beam = [_grown(*way) for way in sorted(ways, key=itemgetter(0))[:_BEAM]]
+    return beam[0].matches, beam[0].cost[1]
 
 
 def _candidates(
@@ -67,13 +79,14 @@ def _candidates(
     return found
 
 
-def _extended(partial: _Partial, left: int, right: int, stage: int) -> _Partial:
-    last = partial.matches[-1] if partial.matches else None
-    goes_on = last is not None and last[:2] == (left - 1, right - 1)
-    return _Partial(
-        partial.num_unmatched,
-        partial.num_chunks + (not goes_on),
-        partial.movement + abs(left - right),
-        (*partial.matches, (left, right, stage)),
-        partial.used | {right},
-    )
+def _place_after(partial: _Partial, left: int) -> int | None:
+    """The place in the reference at which word `left` goes on with the last chunk, if any does."""
+    if partial.matches and partial.matches[-1][0] == left - 1:
+        return partial.matches[-1][1] + 1
+    return None
+
+
+def _grown(cost: Cost, partial: _Partial, match: Match | None) -> _Partial:
+    if match is None:
+        return partial._replace(cost=cost)
+    return _Partial(cost, (*partial.matches, match), partial.used | {match[1]})
