@@ -164,7 +164,7 @@ def train(
     """Train until the budget is used; returns what it took."""
     optimizer = make_optimizer(model.named_parameters(), weight_decay=0.01, epsilon=1e-8)
     model.train()
-    warm_share, losses = 0.0, []
+    warm_share, losses, num_examples = 0.0, [], 0
     begin = time.process_time()
     for update, examples in enumerate(batches(seen, given.batch_size, seed)):
         used = time.process_time() - begin
@@ -183,12 +183,13 @@ def train(
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         losses.append(float(loss.detach()))
+        num_examples += len(examples)
         if len(losses) % 50 == 0:
             print(f"{len(losses)} updates, {used:.0f} s: {np.mean(losses[-50:]):.3f}", flush=True)
     return {
         "seconds": used,
         "updates": len(losses),
-        "examples": len(losses) * given.batch_size,
+        "examples": num_examples,
         "peak_memory_bytes": peak_memory_bytes(torch.device("cpu")),
         "loss": float(np.mean(losses[-50:])),
     }

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.seed_scores import Scores
+from s2s_ft.data.batches import steps_per_epoch
 from s2s_ft.evaluation.inputs import read_predictions
 from s2s_ft.evaluation.rouge import rouge_scores
 from s2s_ft.train.lines import METRICS, TRAIN, read_lines
@@ -76,6 +77,7 @@ def collect(
     *,
     steps: int,
     batch: int,
+    rows: int,
     commit: str | None = None,
 ) -> Iterator[Run]:
     """The runs that are there, by method, then by seed.
@@ -86,6 +88,7 @@ def collect(
         references: A text a test row.
         steps: Updates that a run takes.
         batch: Examples in an update.
+        rows: Of training.
         commit: Of runs that hold no note of it.
 
     Raises:
@@ -104,7 +107,8 @@ def collect(
             scores = {key: np.asarray(found[key]) for key in KEYS}
             own = folder / "run.json"
             details = json.loads(own.read_text(encoding="utf-8")) if own.exists() else {}
-            figures = details or _figures(folder / "model" / METRICS, steps, batch)
+            metrics, examples = folder / "model" / METRICS, examples_seen(steps, batch, rows)
+            figures = details or _figures(metrics, steps, examples)
             noted = noted_commit(folder) or commit
             yield Run(method, seed, texts, scores, figures, noted, details)
 
@@ -124,7 +128,19 @@ def by_method(runs: Sequence[Run]) -> dict[str, dict[str, Scores]]:
     }
 
 
-def _figures(file: Path, steps: int, batch: int) -> dict[str, float]:
+def examples_seen(updates: int, batch: int, rows: int) -> int:
+    """Examples in a number of updates; the last update of an epoch has what is left of its rows.
+
+    Args:
+        updates: How many.
+        batch: Examples in each, but for those.
+        rows: Of training.
+    """
+    epochs, rest = divmod(updates, steps_per_epoch(rows, batch))
+    return epochs * rows + rest * batch
+
+
+def _figures(file: Path, steps: int, examples: int) -> dict[str, float]:
     """What training took, of its own account of it."""
     lines = [line for line in read_lines(file) if line["kind"] == TRAIN]
     if not lines or lines[-1]["step"] != steps:
@@ -136,6 +152,6 @@ def _figures(file: Path, steps: int, batch: int) -> dict[str, float]:
         # The seconds of a line are those since the line before, saves and looks left out.
         "seconds": sum(line["seconds"] for line in lines),
         "undisturbed": steps * min(paces),
-        "examples": steps * batch,
+        "examples": examples,
         "peak_memory_bytes": max(line["peak_memory_bytes"] for line in lines),
     }

@@ -159,7 +159,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     for seed in given.seeds:
         for method in given.only:
             make(method, seed, given)
-    rows, learned = read_rows(given.test), {row["src"] for row in read_rows(given.train)}
+    rows, trained = read_rows(given.test), read_rows(given.train)
+    learned = {row["src"] for row in trained}
     references = [row["tgt"] for row in rows]
     runs = list(
         collect(
@@ -168,6 +169,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             references,
             steps=budget.steps,
             batch=budget.batch,
+            rows=len(trained),
             commit=given.commit,
         )
     )

@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks import seeds
 from benchmarks.seed_budgets import BUDGETS, CONVERGED, SHORT
-from benchmarks.seed_runs import KEYS, METHODS, PEER, Run, collect
+from benchmarks.seed_runs import KEYS, METHODS, PEER, Run, collect, examples_seen
 from benchmarks.seed_scores import Draw, Scores, difference, mean_and_interval
 from benchmarks.seed_tables import examples, plain, replaced, shortened
 from s2s_ft.cli import parse
@@ -199,9 +199,8 @@ Collect = Callable[[], list[Run]]
 @pytest.fixture
 def collected(tmp_path: Path) -> Collect:
     references = [row["tgt"] for row in ROWS]
-    return lambda: list(
-        collect(tmp_path / "out", [1, 2], references, steps=SHORT.steps, batch=8, commit="c0ffee")
-    )
+    budget: dict[str, Any] = {"steps": SHORT.steps, "batch": 8, "rows": 2004}
+    return lambda: list(collect(tmp_path / "out", [1, 2], references, **budget, commit="c0ffee"))
 
 
 def test_runs_that_are_there_are_collected(tmp_path: Path, collected: Collect) -> None:
@@ -215,10 +214,16 @@ def test_runs_that_are_there_are_collected(tmp_path: Path, collected: Collect) -
     assert (first.commit, second.commit) == ("abc", "c0ffee")
     assert second.row()["seconds"] == 35
     assert second.row()["undisturbed s"] == 20  # a quarter of the updates took 5
-    assert (second.row()["examples"], second.row()["peak MiB"]) == (8 * SHORT.steps, 3)
+    assert (second.row()["examples"], second.row()["peak MiB"]) == (2 * 2004 + 250 * 8, 3)
     report = evaluate(texts, [row["tgt"] for row in ROWS], ScoringOptions(num_bootstrap=1))
     for key in KEYS:
         assert second.row()[key] == pytest.approx(report.value(key), abs=1e-3)
+
+
+def test_the_last_update_of_an_epoch_has_what_is_left() -> None:
+    assert examples_seen(CONVERGED.steps, CONVERGED.batch, 24_062) == 72_186
+    assert examples_seen(SHORT.steps, SHORT.batch, 24_062) == 6_016
+    assert examples_seen(7, 4, 10) == 10 + 10 + 4
 
 
 def test_what_is_not_whole_is_refused(tmp_path: Path, collected: Collect) -> None:
