@@ -51,7 +51,7 @@ def check_packages(*, int8: bool) -> None:
             importlib.import_module(name)
         except ImportError as error:
             raise EnvironmentFault(
-                f"the package {name} is missing: pip install s2s-ft[onnx]"
+                f"the package {name} is missing: pip install 's2s-ft[onnx]'"
             ) from error
 
 

@@ -261,7 +261,7 @@ def _session(path: Path, num_threads: int | None) -> Session:
         import onnxruntime
     except ImportError as error:
         raise EnvironmentFault(
-            "the package onnxruntime is missing: pip install s2s-ft[onnx]"
+            "the package onnxruntime is missing: pip install 's2s-ft[onnx]'"
         ) from error
     settings = onnxruntime.SessionOptions()
     if num_threads is not None:

@@ -165,7 +165,7 @@ def require_peft() -> Any:
         import peft
     except ImportError as error:
         raise EnvironmentFault(
-            f"--peft and adapters need the package peft ({error}): pip install s2s-ft[peft]"
+            f"--peft and adapters need the package peft ({error}): pip install 's2s-ft[peft]'"
         ) from error
     return peft
 

@@ -279,7 +279,7 @@ def test_missing_package_is_told(
     tiny_checkpoint: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(EnvironmentFault, match=r"pip install s2s-ft\[peft\]"):
+    with pytest.raises(EnvironmentFault, match=r"pip install 's2s-ft\[peft\]'"):
         adapted(tiny_checkpoint("bert"))
 
 
