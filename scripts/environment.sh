@@ -5,8 +5,6 @@
 # shellcheck shell=bash
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-venv=${VENV:-$repository/.venv}
-python=$venv/bin/python
 
 # Everything that the scripts tell goes through these two.
 say() { printf '==> %s\n' "$1" >&2; }
@@ -15,24 +13,27 @@ fail() { # MESSAGE [EXIT-CODE]
     exit "${2:-1}"
 }
 
-# from_here PATH: a path as it is meant from where the user stands, for after `cd "$repository"`.
-from_here() {
-    if [[ $1 == /* ]]; then printf '%s' "$1"; else printf '%s/%s' "$PWD" "$1"; fi
-}
+# from_here PATH: a path as it is meant from where the user stands, for after `cd "$repository"`; always written the same way.
+from_here() { realpath --canonicalize-missing --no-symlinks -- "$1"; }
+
+venv=$(from_here "${VENV:-$repository/.venv}")
+python=$venv/bin/python
+# A name without a slash is looked up by the shell.
+interpreter=${PYTHON:-python3}
+[[ $interpreter != */* ]] || interpreter=$(from_here "$interpreter")
 
 # Makes the empty environment, unless a working one is there.
 make_venv() {
-    local base=${PYTHON:-python3}
     if [[ -f $venv/pyvenv.cfg ]] && "$python" -m pip --version >/dev/null 2>&1; then return; fi
     [[ ! -e $venv || -f $venv/pyvenv.cfg ]] ||
         fail "$venv is not a Python environment: remove it, or name another place with VENV=FOLDER"
-    command -v "$base" >/dev/null || fail "no $base here: name an interpreter with PYTHON=…"
-    "$base" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
-        fail "Python 3.10 or newer is needed, $base is older: name another with PYTHON=…"
-    "$base" -c 'import venv, ensurepip' 2>/dev/null ||
-        fail "$base cannot make environments (on Debian and Ubuntu: apt install python3-venv)"
+    command -v "$interpreter" >/dev/null || fail "no $interpreter here: name an interpreter with PYTHON=…"
+    "$interpreter" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
+        fail "Python 3.10 or newer is needed, $interpreter is older: name another with PYTHON=…"
+    "$interpreter" -c 'import venv, ensurepip' 2>/dev/null ||
+        fail "$interpreter cannot make environments (on Debian and Ubuntu: apt install python3-venv)"
     say "making the Python environment $venv"
-    "$base" -m venv --clear "$venv"
+    "$interpreter" -m venv --clear "$venv"
 }
 
 # install NAME PIP-ARGUMENT…: runs pip, once for this NAME until what decides its outcome changes.

@@ -207,6 +207,19 @@ def test_an_old_or_missing_python_is_named(clone: Path, script: str) -> None:
         assert complaint in line
 
 
+def test_environment_and_interpreter_are_named_from_where_the_user_stands(clone: Path) -> None:
+    done, calls = run_script(clone, "quickstart.sh", "--tiny", VENV="clone/.venv")
+    assert done.returncode == 0, done.stderr
+    assert calls
+    old = clone.parent / "old"
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o755)
+    done, _ = run_script(clone, "quickstart.sh", VENV="new", PYTHON="./old")
+    assert done.returncode == 1
+    assert f"{old} is older" in done.stderr
+    assert not (clone / "new").exists()
+
+
 def test_a_folder_that_is_no_environment_is_left_alone(clone: Path) -> None:
     keep = clone.parent / "documents" / "letter"
     keep.parent.mkdir()
