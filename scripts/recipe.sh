@@ -5,6 +5,10 @@
 
 # shellcheck source=scripts/environment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+# shellcheck source=scripts/made_with.sh
+source "$(dirname "${BASH_SOURCE[0]}")/made_with.sh"
+# shellcheck source=scripts/recipes/arguments.sh
+source "$(dirname "${BASH_SOURCE[0]}")/recipes/arguments.sh"
 # shellcheck source=scripts/recipes/stages.sh
 source "$(dirname "${BASH_SOURCE[0]}")/recipes/stages.sh"
 

@@ -1,34 +1,8 @@
-# Sourced by scripts/recipe.sh, never run by itself: arguments and stages of every recipe.
+# Sourced by scripts/recipe.sh, never run by itself: the stages of every recipe.
 #
 # A recipe sets `script`, `task`, `title`, `default_backbone` and `languages` (none where there is one), then calls `recipe "$@"`;
 # the settings come from scripts/recipe.sh.
 # shellcheck shell=bash disable=SC2154
-
-recipe_usage() {
-    cat <<HELP
-Usage: scripts/$script.sh [--backbone NAME] [--from_files DIR] [--output DIR] [--dry-run] [--smoke]
-
-$title: prepare, train, decode, evaluate, and a row in RESULTS.md. What a stage left is not made again, and training goes on
-where it stopped.
-
-  --backbone NAME   encoder with its published settings (default $default_backbone; also: BACKBONE=NAME)
-  --from_files DIR  the official files (docs/benchmarks.md); without it they come from the hub
-  --output DIR      folder for everything (default outputs/$script)
-  --dry-run         print the plan: sizes, settings and every command, and do nothing
-  --smoke           the whole way with miniature data and a tiny random model: a minute or two on a CPU
-  --help            this text
-
-Backbones:
-$(tr ' ' '\n' <<<"$backbones" | sed 's/^/  /')
-
-Environment variables: MODEL (folder or hub name of the encoder in place of the backbone's own; UniLM 1.2 and 2 have no place on
-the hub), METHOD (causal, masked or pseudo_mask), GPUS (processes; all GPUs unless set), PER_DEVICE (examples per device and pass,
-16), SEED (42), LANGUAGES and TRAIN_LANGUAGES (multilingual ones), TEMPERATURE (of the languages' shares in training: 1 unless
-set, which leaves them as they are; higher: rare languages come more often; inf: all equally often), FIX_WORD_EMBEDDING=1, RESULTS
-(the table), and PYTHON, VENV as for the quick start. On a SLURM cluster: --dry-run, then hand the flags of the training line to
-scripts/slurm/train.sbatch.
-HELP
-}
 
 # In a smoke run everything is tiny, and only whether it works is of interest.
 shrink() {
@@ -75,6 +49,7 @@ prepare() {
     # shellcheck disable=SC2206 # one word a language
     [[ -z $languages ]] || flags+=(--languages $languages)
     do_it "$python" -m s2s_ft.data.prepare "$task" --output_dir "$data" "${flags[@]}"
+    [[ -n $dry_run ]] || note_made_with "$data" "${made_with[@]:2}"
 }
 
 make_tiny() { do_it "$python" scripts/tiny_model.py --text "$train_file" --output_dir "$encoder"; }
@@ -146,14 +121,6 @@ add_row() {
         --metrics "$output/model/metrics.jsonl"
 }
 
-# The environment variables that were set, as they would be typed before a command.
-variables() {
-    local name
-    for name in BACKBONE METHOD MODEL SPLIT SEED LANGUAGES TRAIN_LANGUAGES TEMPERATURE FIX_WORD_EMBEDDING GPUS PER_DEVICE; do
-        [[ -z ${!name:-} ]] || printf '%s=%q ' "$name" "${!name}"
-    done
-}
-
 # Sizes first: two checkpoints of weights and optimizer state (three times the weights) and the third that is being written.
 check_disk() {
     local needed=$((megabytes * 3 * 3 + 200)) place=$output free
@@ -163,53 +130,6 @@ check_disk() {
     ((free >= needed)) || [[ -n $dry_run ]] || fail "not enough disk: name another one with --output DIR"
 }
 
-parse_arguments() {
-    backbone=${BACKBONE:-$default_backbone} output=outputs/$script from_files="" dry_run="" smoke=""
-    while (($#)); do
-        case $1 in
-            --dry-run) dry_run=1 ;;
-            --smoke) smoke=-smoke ;;
-            --backbone | --from_files | --output)
-                [[ -n ${2:-} ]] || fail "$1 needs a value (see --help)" 2
-                printf -v "${1#--}" '%s' "$2"
-                shift
-                ;;
-            --help | -h)
-                recipe_usage
-                exit
-                ;;
-            *) fail "unknown argument $1 (see --help)" 2 ;;
-        esac
-        shift
-    done
-    [[ $output == "outputs/$script" ]] || output=$(from_here "$output")
-}
-
-# check_number NAME LEAST: the variable of that name, if it is set, is a whole number from LEAST on.
-check_number() {
-    local value=${!1:-}
-    [[ -z $value || $value =~ ^(0|[1-9][0-9]{0,8})$ && $value -ge $2 ]] || fail "$1=$value: give a whole number from $2 on" 2
-}
-
-# What environment variables may say. A wrong one is met before anything is done, and where nothing is, too.
-check_variables() {
-    check_number GPUS 0
-    check_number PER_DEVICE 1
-    check_number SEED 0
-    case ${METHOD:-} in
-        "" | causal | masked | pseudo_mask) ;;
-        *) fail "METHOD=$METHOD: causal, masked or pseudo_mask" 2 ;;
-    esac
-    case ${FIX_WORD_EMBEDDING:-0} in
-        0) fix_embedding="" ;;
-        1) fix_embedding=1 ;;
-        *) fail "FIX_WORD_EMBEDDING=$FIX_WORD_EMBEDDING: give 1 to switch it on, 0 for off" 2 ;;
-    esac
-    temperature=${TEMPERATURE:-1}
-    [[ $temperature =~ ^([0-9]+([.][0-9]+)?|inf)$ && $temperature =~ [1-9i] ]] ||
-        fail "TEMPERATURE=$temperature: give a number above 0, such as 5, or inf" 2
-}
-
 # find_devices: how many processes, how they are started, and what multiplies fastest on them.
 find_devices() {
     gpus=${GPUS:-$(nvidia-smi -L 2>/dev/null | grep -c . || true)} per_device=${PER_DEVICE:-16}
@@ -217,6 +137,22 @@ find_devices() {
     if [[ -n $smoke ]]; then gpus=0 per_device=4; fi
     if ((gpus == 0)); then device=(--no_cuda); fi
     if ((gpus > 1)); then launcher+=(-m torch.distributed.run --nproc-per-node "$gpus" --max-restarts 3); fi
+}
+
+# is_begun: there are products of the encoder, and with them a note or what training says of itself.
+is_begun() { [[ -e $output/trained ]] || has_checkpoint "$output/model"; }
+
+# MODEL and the official files are in no folder's name, so what was made with others is not gone on with.
+check_products() {
+    local way_out="give it as then, or name another --output DIR" options=$output/model/train_options.json began_with
+    check_made_with "$data" "$way_out" "${made_with[@]:2}"
+    is_begun || return 0
+    check_made_with "$output" "$way_out" "${made_with[@]}"
+    if [[ ! -f $output/made_with && -f $options && -z $smoke ]]; then
+        began_with=$(sed -n 's/^ *"model_name_or_path": "\([^\]*\)",$/\1/p' "$options")
+        # Who trained by hand may have named it from where he stood.
+        [[ $encoder == */"$began_with" ]] || refuse_other "$options" "$way_out" MODEL "$began_with" "$encoder"
+    fi
 }
 
 # has_references FILE: the test sets of XGLUE were released without them at first.
@@ -242,27 +178,26 @@ recipe() {
     variant=${LANGUAGES:+-${LANGUAGES// /-}}${TRAIN_LANGUAGES:+-trained-on-${TRAIN_LANGUAGES// /-}}
     [[ -z $languages || $temperature == 1 ]] || variant+=-temperature-$temperature
     variant+=${fix_embedding:+-fixed}
-    output=$output-$method-$seed$variant results=$root/RESULTS.md
+    output=$output-$method-$seed$variant results=${results:-$root/RESULTS.md}
     data=$root/data${LANGUAGES:+-${LANGUAGES// /-}}
     if [[ $task == squad_qg_* ]]; then
         data=$root/data-${task##*_}-$(tr -dc 'a-zA-Z' <<<"$separator") output=$output-${task##*_}
     fi
-    [[ -z $smoke ]] || encoder=$output/tiny
     find_devices
     if [[ -z $encoder ]]; then
         fail "--backbone $backbone is on no hub: name the folder that python -m s2s_ft.convert made of it with MODEL=DIR" 2
     fi
-    # What is named by a path is meant from where the user stands.
-    [[ -z ${RESULTS:-} ]] || results=$(from_here "$RESULTS")
-    if [[ -z $smoke && -d $from_files ]]; then from_files=$(cd "$from_files" && pwd); fi
-    if [[ -d $encoder ]]; then encoder=$(cd "$encoder" && pwd); fi
+    [[ ! -d $encoder ]] || encoder=$(from_here "$encoder")
+    [[ -z $smoke ]] || encoder=$output/tiny
+    made_with=(MODEL "${encoder#"$output/"}" --from_files "${from_files:-none}")
     cd "$repository" || exit
+    check_products
     say "$title with $backbone ($encoder): $source"
     say "$method, lr $rate, $batch rows an update, ${steps:+$steps updates}${epochs:+$epochs epochs}, warm-up $warmup, $gpus GPUs"
     check_disk
     if [[ -z $dry_run ]]; then
         set_up ""
-        mkdir -p "$output"
+        is_begun || note_made_with "$output" "${made_with[@]}"
     fi
 
     stage "data" "$data/dataset.json" prepare

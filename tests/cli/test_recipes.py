@@ -276,18 +276,18 @@ def test_an_embedding_that_is_fixed_0_is_not(tmp_path: Path) -> None:
     assert folders[0] == folders[1] != folders[2]
 
 
-def test_paths_are_meant_from_where_the_user_stands(tmp_path: Path) -> None:
-    commands = plan("xsum", "--output", "here", where=tmp_path, RESULTS="my.md")
+@pytest.mark.parametrize("output", ["here", "outputs/xsum"])
+def test_paths_are_meant_from_where_the_user_stands(tmp_path: Path, output: str) -> None:
+    commands = plan("xsum", "--output", output, where=tmp_path, RESULTS="my.md")
     row = next(command for command in commands if "scripts/results_row.py" in command)
     told = dict(pairwise(row))
     assert told["--table"] == str(tmp_path / "my.md")
-    assert told["--metrics"].startswith(str(tmp_path / "here"))
+    assert told["--metrics"].startswith(str(tmp_path / output))
 
 
-def test_bash_can_read_the_stages() -> None:
-    subprocess.run(
-        ["bash", "-n", str(REPOSITORY / "scripts" / "recipes" / "stages.sh")], check=True
-    )
+@pytest.mark.parametrize("name", ["arguments", "stages"])
+def test_bash_can_read_its_parts(name: str) -> None:
+    subprocess.run(["bash", "-n", f"{REPOSITORY}/scripts/recipes/{name}.sh"], check=True)
 
 
 def test_names_agree() -> None:
