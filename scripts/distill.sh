@@ -3,6 +3,8 @@
 set -euo pipefail
 # shellcheck source=scripts/environment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+# shellcheck source=scripts/made_with.sh
+source "$(dirname "${BASH_SOURCE[0]}")/made_with.sh"
 
 teacher=${TEACHER:-}
 layers=${LAYERS:-0,2,5}
@@ -32,12 +34,13 @@ Usage: scripts/distill.sh [--teacher DIR] [--layers LAYERS] [--output DIR] [--sm
 Makes a small model out of a fine-tuned one, in five stages: a student is made of some of the teacher's layers; the teacher
 decodes the training rows; its outputs become training rows; the student learns them and the teacher's distributions, by the
 method and with the lengths of its teacher; teacher and student are scored side by side. What a stage left is not made
-again, and training goes on where it stopped.
+again, and training goes on where it stopped; a folder that was made with another teacher, layers or data is refused.
 
   --teacher DIR    the fine-tuned checkpoint (also: TEACHER=DIR); without it one is trained first, as the quick start does
   --layers LAYERS  layers of the teacher that the student keeps, from 0 at the embeddings (default 0,2,5; also: LAYERS=…)
   --output DIR     folder for everything (default distillation in the repository; also: OUTPUT=DIR)
-  --smoke          a few rows of examples/debsum only: the whole way in a minute or two on a CPU, and texts of that quality
+  --smoke          a few rows of examples/debsum only, in DIR-smoke: the whole way in a minute or two on a CPU, and texts of
+                   that quality
   --help           this text
 
 TRAIN_FILE and TEST_FILE name other data (JSON lines with src and tgt). PYTHON, VENV and what pip reads are as for the
@@ -175,31 +178,35 @@ stage() {
 # What is named by a path is meant from where the user stands; a teacher may be a name on the hub, too.
 if [[ -e $teacher ]]; then teacher=$(from_here "$teacher"); fi
 train_file=$(from_here "$train_file") test_file=$(from_here "$test_file") output=$(from_here "$output")
+output=$output$smoke
+if [[ -n $smoke ]]; then train_file=$output/few.jsonl test_file=$output/test.jsonl; fi
+made_with=(--teacher "${teacher:-none}" --layers "$layers" TRAIN_FILE "$train_file" TEST_FILE "$test_file")
 cd "$repository"
+# is_begun: there are products that a changed plan would go on with.
+is_begun() { [[ -e $output/student ]] || has_checkpoint "$output/teacher"; }
+if is_begun; then check_made_with "$output" "give it as then, or name another --output DIR" "${made_with[@]}"; fi
 set_up ""
 # A model that lies here needs no hub, so none is asked.
 if [[ -z $teacher || -e $teacher ]]; then export HF_HUB_OFFLINE=1; fi
 
 if [[ -n $smoke ]]; then
-    output=$output$smoke
     epochs=1
     beam_size=2
     mkdir -p "$output"
     stage "training rows" "$output/few.jsonl" few train 160 "$output/few.jsonl"
     stage "test rows" "$output/test.jsonl" few test 16 "$output/test.jsonl"
-    train_file=$output/few.jsonl
-    test_file=$output/test.jsonl
 fi
 
 # Training goes on by itself where it stopped, so its stages always run.
 if [[ -z $teacher ]]; then
     make_plan
+    is_begun || note_made_with "$output" "${made_with[@]}"
     say "teacher"
     train_teacher
 fi
 # Whatever can be wrong is met before the teacher decodes, which takes longest: the student, too, is made first.
 make_plan --teacher "$teacher"
-mkdir -p "$output"
+is_begun || note_made_with "$output" "${made_with[@]}"
 stage "student" "$output/student" make_student
 stage "outputs of the teacher" "$output/teacher.jsonl" decode "$teacher" "$train_file" "$output/teacher.jsonl"
 stage "rows for the student" "$output/rows.jsonl" write_rows

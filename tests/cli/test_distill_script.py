@@ -45,6 +45,19 @@ def test_a_student_is_like_its_teacher_wherever_the_user_stands(teach: Path) -> 
     assert (teach / "small" / "student.scores.json").is_file()
     assert not (REPOSITORY / "small").exists()
 
+    (teach / "other.jsonl").write_bytes((teach / "test.jsonl").read_bytes())
+    for flags, changed in (
+        (("--layers", "1"), {}),
+        (("--layers", "0"), {"TEST_FILE": "other.jsonl"}),
+        (("--layers", "0"), {"TRAIN_FILE": "other.jsonl"}),
+        (("--layers", "0", "--teacher", "small"), {}),
+    ):
+        refused = run_script(teach, "distill.sh", *FLAGS, *flags, **{**NAMED, **changed})
+        assert refused.returncode == 2
+        assert refused.stderr.count("\n") == 1
+        (name,) = changed or {flags[-2]}
+        assert f"was made with {name} " in refused.stderr
+
 
 def spoil_the_block(folder: Path, **values: object) -> None:
     path = folder / "teacher" / "config.json"
