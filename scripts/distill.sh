@@ -111,6 +111,7 @@ decode() { # CHECKPOINT INPUT OUTPUT
         --model_path "$1" \
         --input_file "$2" \
         --output_file "$3" \
+        --resume \
         --output_format jsonl \
         --beam_size "$beam_size" \
         --length_penalty "$length_penalty"
