@@ -72,8 +72,8 @@ class Call:
         values = as_flags(given)
         checked({**values, **rest}, source)
         length = rest.pop("max_seq_length", base.data.max_seq_length)
-        if forced:  # for the checks alone, so that the list gets along with what the flag does
-            values["force_words"] = "|".join(word.strip() for word in forced)
+        if wanted := "|".join(filter(None, map(str.strip, forced))):
+            values["force_words"] = wanted  # for the checks alone: a list fits what the flag fits
         options = replace(
             base,
             search=replace(base.search, **values),
@@ -81,6 +81,6 @@ class Call:
             runtime=replace(base.runtime, **rest),
         )
         options = with_defaults(options, known)
-        if forced:
+        if wanted:
             options = replace(options, search=replace(options.search, force_words=None))
         return cls(options, bad, forced)

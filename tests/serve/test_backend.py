@@ -169,7 +169,8 @@ def test_words_are_never_names_of_files(backend: GeneratorBackend, tmp_path: Pat
     secret.write_text("linux\n", encoding="utf-8")
     for name in ("bad_words", "force_words"):
         for word in (str(secret), "x" * 5000, "of\0/a", "a|b", " "):
-            with pytest.raises(ValueError, match=f"{name}: the tokenizer cannot write"):
+            fault = "the tokenizer cannot write" if word.strip() else "' ' is no word"
+            with pytest.raises(ValueError, match=f"{name}: {fault}"):
                 backend.prepare([Work(TEXTS[4], 0)], settings_of({"num_beams": 4, name: (word,)}))
 
 
