@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
+from s2s_ft.data.labels import ID_KEY
+
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 GZIP_MAGIC = b"\x1f\x8b"
 TO_JSON_LINES = (
@@ -36,11 +38,13 @@ class Example:
         source: Text, or a list of tokens that are only looked up.
         target: The same for the wanted output; None where the row has none.
         line: Its line in the file, counted from 1.
+        label: Its `id`, whatever kind of JSON that is; None where it has none.
     """
 
     source: str | list[str]
     target: str | list[str] | None
     line: int
+    label: Any = None
 
 
 @dataclass(frozen=True)
@@ -197,7 +201,7 @@ def _example(row: RawRow, row_format: _RowFormat) -> Example:
     is_empty = not source.strip() if isinstance(source, str) else not source
     if is_empty and not row_format.allow_empty_source:
         raise row.fault(f"{row_format.source_key!r} is empty; fill it or remove the row")
-    return Example(source, target, row.line)
+    return Example(source, target, row.line, fields.get(ID_KEY))
 
 
 def parsed_row(row: RawRow) -> dict[str, Any]:

@@ -20,10 +20,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s2s_ft.cli import parse, run
+from s2s_ft.data.labels import ID_KEY, require_same_row
 from s2s_ft.options import flag
 from s2s_ft.options.checks import at_most, count, finite, not_empty, within
 from s2s_ft.storage.output_file import checked_output, write_output
@@ -123,21 +123,23 @@ def write_rows(options: RowsOptions) -> int:
             written in the place of one of them.
         OSError: The rows cannot be written.
     """
-    from s2s_ft.data.examples import read_examples, require_file
+    from s2s_ft.data.examples import named_by, read_examples, require_file
 
     require_file(options.train_file, "--train_file")
     require_file(options.outputs, "--outputs")
     reads = (("--train_file", options.train_file), ("--outputs", options.outputs))
     output = checked_output(options.output_file, reads)
-    examples = list(
-        read_examples(
-            options.train_file,
-            source_key=options.source_key,
-            target_key=options.target_key,
-            target_required=options.add_references or options.min_rouge is not None,
-            allow_empty_source=True,
+    needs_target = options.add_references or options.min_rouge is not None
+    with named_by("--train_file", options.train_file):
+        examples = list(
+            read_examples(
+                options.train_file,
+                source_key=options.source_key,
+                target_key=options.target_key,
+                target_required=needs_target,
+                allow_empty_source=True,
+            )
         )
-    )
     counts: Counter[str] = Counter()
     taught = list(_taught(options, examples, counts))
     if not taught:
@@ -197,7 +199,7 @@ def _is_unlikely(output: Output, options: RowsOptions) -> bool:
 
 def _pairs(options: RowsOptions, examples: Sequence[Example]) -> Iterator[tuple[Example, Output]]:
     """Each row with each output that is looked at."""
-    outputs = _read_outputs(Path(options.outputs), options.num_hypotheses)
+    outputs = _read_outputs(options)
     for rows, (example, found) in enumerate(zip_longest(examples, outputs)):
         if example is None or found is None:
             more, less = ("--outputs", "--train_file")[:: 1 if example is None else -1]
@@ -205,28 +207,33 @@ def _pairs(options: RowsOptions, examples: Sequence[Example]) -> Iterator[tuple[
                 f"{more} has more rows than the {rows} of {less}: the teacher must have decoded "
                 "these very rows, all of them"
             )
-        for output in found:
+        label, hypotheses = found
+        require_same_row(
+            rows + 1,
+            (f"--outputs {options.outputs}", label),
+            (f"--train_file {options.train_file}", example.label),
+        )
+        for output in hypotheses:
             yield example, output
 
 
-def _read_outputs(path: Path, count: int) -> Iterator[list[Output]]:
-    """The first outputs of each row, in order."""
-    with path.open(encoding="utf-8") as file:
+def _read_outputs(options: RowsOptions) -> Iterator[tuple[Any, list[Output]]]:
+    """The `id` of each row and its first outputs, in order."""
+    with open(options.outputs, encoding="utf-8") as file:
         for number, line in enumerate(file):
+            place = f"--outputs {options.outputs}, line {number + 1}"
             try:
                 row = json.loads(line)
                 index, hypotheses = row["index"], row["hypotheses"]
-                found = [_output(each) for each in hypotheses[:count]]
+                found = [_output(each) for each in hypotheses[: options.num_hypotheses]]
             except (ValueError, KeyError, TypeError) as error:
                 raise ValueError(
-                    f"{path}, line {number + 1}: no output of decode_seq2seq.py --output_format "
-                    f"jsonl ({type(error).__name__}: {error})"
+                    f"{place}: no output of decode_seq2seq.py --output_format jsonl "
+                    f"({type(error).__name__}: {error})"
                 ) from error
             if index != number:
-                raise ValueError(
-                    f"{path}, line {number + 1}: is the output of row {index}, not of {number}"
-                )
-            yield found
+                raise ValueError(f"{place}: is the output of row {index}, not of {number}")
+            yield row.get(ID_KEY), found
 
 
 def _output(hypothesis: dict[str, Any]) -> Output:

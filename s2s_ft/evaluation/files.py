@@ -1,17 +1,17 @@
 """Reads the files of an evaluation as its options name them, and writes its scores.
 
 Notable: row n of one file belongs to row n of the other, so that files of different lengths are
-refused.
+refused, and those whose rows have an `id` and not the same.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from s2s_ft.data.examples import require_file
-from s2s_ft.evaluation.inputs import PREDICTION_KEYS, has_key, read_predictions, read_texts
+from s2s_ft.evaluation.inputs import PREDICTION_KEYS, Rows, has_key, read_rows
 from s2s_ft.evaluation.languages import file_of, names
 from s2s_ft.evaluation.options import EvaluationOptions
 from s2s_ft.evaluation.testset import TestSet
@@ -39,42 +39,42 @@ def for_language(options: EvaluationOptions, language: str) -> EvaluationOptions
     )
 
 
-def read_test_set(options: EvaluationOptions) -> tuple[TestSet, list[str]]:
-    """The references with their protocol, and the predictions.
+def read_test_set(options: EvaluationOptions) -> tuple[TestSet, list[str], Sequence[Rows]]:
+    """The references with their protocol, the predictions, and the rows that both are of.
 
     Raises:
-        ValueError: A file is at fault, or the numbers of rows differ.
+        ValueError: A file is at fault, or the two are not of the same rows.
     """
     _require_what_is_read_again(options)
-    predictions = read_predictions(options.files.pred)
-    references = read_texts(options.files.gold, (options.files.target_key,), flag="--gold")
-    _check_rows("--pred", options.files.pred, len(predictions), options, len(references))
+    predictions = read_rows(options.files.pred, PREDICTION_KEYS, flag="--pred")
+    gold = read_rows(options.files.gold, (options.files.target_key,), flag="--gold")
+    predictions.require_pairs_with(gold)
+    both = (gold, predictions)
     sources = None
     if options.protocol.protocol == "qg":
         key = options.protocol.group_key or options.comparison.source_key
-        sources = _sources(options, key, len(references), needed_by="--protocol qg")
-    return TestSet(references, options.scoring, options.protocol, sources), predictions
+        sources = _sources(options, key, both, needed_by="--protocol qg")
+    test_set = TestSet(gold.texts, options.scoring, options.protocol, sources)
+    return test_set, predictions.texts, both
 
 
-def read_other(options: EvaluationOptions, num_references: int) -> list[str] | None:
-    """The predictions of `--compare`, None where it is not given."""
+def read_other(options: EvaluationOptions, beside: Sequence[Rows]) -> list[str] | None:
+    """The predictions of `--compare`, of the same rows as others; None where it is not given."""
     path = options.comparison.compare
     if path is None:
         return None
-    texts = read_texts(path, PREDICTION_KEYS, flag="--compare")
-    _check_rows("--compare", path, len(texts), options, num_references)
-    return texts
+    return _paired(read_rows(path, PREDICTION_KEYS, flag="--compare"), beside)
 
 
-def read_sources(options: EvaluationOptions, num_references: int) -> list[str] | None:
-    """The sources, where they are asked for by baselines or examples and known."""
+def read_sources(options: EvaluationOptions, beside: Sequence[Rows]) -> list[str] | None:
+    """The sources of the same rows, where baselines or examples ask for them and they are known."""
     comparison = options.comparison
     if not comparison.baselines and not comparison.examples:
         return None
     needed_by = "--source_key" if comparison.has_own_source_key else None
     if comparison.baselines:
         needed_by = "--baselines"
-    return _sources(options, comparison.source_key, num_references, needed_by=needed_by)
+    return _sources(options, comparison.source_key, beside, needed_by=needed_by)
 
 
 def scores_file(options: EvaluationOptions) -> Path:
@@ -121,7 +121,7 @@ def _require_what_is_read_again(options: EvaluationOptions) -> None:
 
 
 def _sources(
-    options: EvaluationOptions, key: str, num_references: int, *, needed_by: str | None
+    options: EvaluationOptions, key: str, beside: Sequence[Rows], *, needed_by: str | None
 ) -> list[str] | None:
     path = options.comparison.source_file
     if path is None and has_key(options.files.gold, key, flag="--gold"):
@@ -133,17 +133,11 @@ def _sources(
         )
     if path is None:
         return None
-    sources = read_texts(path, (key,), flag="--source_file")
-    _check_rows("--source_file", path, len(sources), options, num_references)
-    return sources
+    return _paired(read_rows(path, (key,), flag="--source_file"), beside)
 
 
-def _check_rows(
-    flag: str, path: str, num_rows: int, options: EvaluationOptions, num_references: int
-) -> None:
-    if num_rows != num_references:
-        raise ValueError(
-            f"{flag} {path} has {num_rows} rows, but --gold {options.files.gold} has "
-            f"{num_references}: row n of the one belongs to row n of the other; give files of the "
-            "same data set, whole"
-        )
+def _paired(rows: Rows, beside: Sequence[Rows]) -> list[str]:
+    """The texts, if they are of the same rows as those of other files."""
+    for others in beside:
+        rows.require_pairs_with(others)
+    return rows.texts

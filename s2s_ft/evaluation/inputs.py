@@ -9,10 +9,43 @@ import gzip
 import json
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from s2s_ft.data.labels import ID_KEY, require_same_row
+
 PREDICTION_KEYS = ("hypotheses", "pred", "text")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a file.
+
+    Attributes:
+        name: The file with the flag that named it, for messages.
+        texts: One text a row.
+        labels: The `id` of each row, None where it has none.
+    """
+
+    name: str
+    texts: list[str]
+    labels: list[Any]
+
+    def require_pairs_with(self, other: "Rows") -> None:
+        """Make sure that row n of this file can belong to row n of another.
+
+        Raises:
+            ValueError: There are more rows in one of them, or two rows have different `id`.
+        """
+        if len(self.texts) != len(other.texts):
+            raise ValueError(
+                f"{self.name} has {len(self.texts)} rows, but {other.name} has "
+                f"{len(other.texts)}: row n of the one belongs to row n of the other; give files "
+                "of the same data set, whole"
+            )
+        for line, (own, theirs) in enumerate(zip(self.labels, other.labels, strict=True), start=1):
+            require_same_row(line, (self.name, own), (other.name, theirs))
 
 
 def read_predictions(path: str) -> list[str]:
@@ -26,7 +59,12 @@ def read_predictions(path: str) -> list[str]:
 
 
 def read_texts(path: str, keys: Sequence[str], *, flag: str) -> list[str]:
-    """Read one text a row.
+    """Read one text a row; as `read_rows`, for a file that is taken with no other."""
+    return read_rows(path, keys, flag=flag).texts
+
+
+def read_rows(path: str, keys: Sequence[str], *, flag: str) -> Rows:
+    """Read the rows of a file.
 
     Args:
         path: File of plain text, one line a text, or of JSON lines.
@@ -35,20 +73,21 @@ def read_texts(path: str, keys: Sequence[str], *, flag: str) -> list[str]:
         flag: The flag that named the file, for messages.
 
     Returns:
-        The texts in order, at least one.
+        The rows in order, at least one.
 
     Raises:
         ValueError: The file is missing, empty, no UTF-8, or a row is bad.
     """
     lines = _read_lines(path, flag)
+    name = f"{flag} {path}"
     if not _is_json_lines(path, lines[0], keys):
-        return lines
+        return Rows(name, lines, [None] * len(lines))
     while not lines[-1].strip() and len(lines) > 1:
         lines.pop()
     first_index: int | None = None
-    texts: list[str] = []
+    rows = Rows(name, [], [])
     for number, line in enumerate(lines, start=1):
-        place = f"{flag} {path}, line {number}"
+        place = f"{name}, line {number}"
         row = _object(line, place)
         # Decoding numbers its rows: a lost or moved row would be scored against another one's
         # reference.
@@ -60,8 +99,9 @@ def read_texts(path: str, keys: Sequence[str], *, flag: str) -> list[str]:
                     f"{place}: `index` is {index} where {first_index + number - 1} comes next: "
                     "rows are missing or out of order; decode the file again"
                 )
-        texts.append(_text(row, keys, place))
-    return texts
+        rows.texts.append(_text(row, keys, place))
+        rows.labels.append(row.get(ID_KEY))
+    return rows
 
 
 def has_key(path: str, key: str, *, flag: str) -> bool:

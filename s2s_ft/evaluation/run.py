@@ -84,9 +84,9 @@ def evaluate(
 
 def _one_test_set(options: EvaluationOptions) -> dict[str, Any]:
     """Score, show and give back what is written."""
-    test_set, predictions = read_test_set(options)
-    sources = read_sources(options, len(predictions))
-    other = read_other(options, len(predictions))
+    test_set, predictions, read = read_test_set(options)
+    sources = read_sources(options, read)
+    other = read_other(options, read)
     _warn_of_case(predictions, test_set.references, options)
     measures = test_set.measures(predictions)
     reports = {GENERATED: test_set.report(predictions, measures)}
@@ -121,8 +121,8 @@ def _languages(options: EvaluationOptions) -> dict[str, Any]:
     generated: list[str] = []
     for language in languages.names(str(options.protocol.languages)):
         own = for_language(options, language)
-        test_set, predictions = read_test_set(own)
-        other = read_other(own, len(predictions))
+        test_set, predictions, read = read_test_set(own)
+        other = read_other(own, read)
         ours.append(test_set.measures(predictions))
         reports[language] = test_set.report(predictions, ours[-1])
         if other is not None:

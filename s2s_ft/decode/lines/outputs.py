@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from s2s_ft.data.labels import ID_KEY
 from s2s_ft.decode.lines.sources import Item
 from s2s_ft.decode.lines.traces import trace_line
 from s2s_ft.decode.search.hypotheses import Hypothesis, SearchResult, Trace
@@ -93,7 +94,7 @@ def json_line(index: int, hypotheses: Sequence[dict[str, object]], label: Any = 
         leaves the end token out, and `finished` says whether there is one.
     """
     rows = list(hypotheses) or [EMPTY_ROW]
-    labelled = {} if label is None else {"id": label}
+    labelled = {} if label is None else {ID_KEY: label}
     return json.dumps({"index": index, **labelled, "hypotheses": rows}, ensure_ascii=False)
 
 

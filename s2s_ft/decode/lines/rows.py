@@ -29,12 +29,13 @@ from s2s_ft.data.examples import (
     parsed_row,
     value_of,
 )
+from s2s_ft.data.labels import ID_KEY
 from s2s_ft.options.decode import DecodeDataOptions
 
 STANDARD = "-"
 """What `--input_file` and `--output_file` call standard input and output."""
 
-PREFIX_KEY, FORCE_WORDS_KEY, ID_KEY = "prefix", "force_words", "id"
+PREFIX_KEY, FORCE_WORDS_KEY = "prefix", "force_words"
 
 _FORMAT_OF_ENDING = {".txt": "text", ".text": "text", ".jsonl": "jsonl", ".json": "jsonl"}
 

@@ -34,7 +34,7 @@ class TestAccepted:
         file = write(rows(GOOD, {"id": 7, "src": ["a", "##b"], "tgt": ["c"]}))
         assert list(read_examples(file)) == [
             Example("a b", "c", 1),
-            Example(["a", "##b"], ["c"], 2),
+            Example(["a", "##b"], ["c"], 2, label=7),
         ]
 
     @pytest.mark.parametrize("name", ["data.json", "data.jsonl.gz", "data.json.gz", "data.txt"])

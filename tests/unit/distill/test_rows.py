@@ -169,7 +169,7 @@ def test_a_line_that_is_no_output_is_named(write: Write, tmp_path: Path, line: s
         outputs=str(tmp_path / "outputs.jsonl"),
         output_file=str(tmp_path / "never.jsonl"),
     )
-    with pytest.raises(ValueError, match=r"outputs.jsonl, line 1: no output of decode_seq2seq.py"):
+    with pytest.raises(ValueError, match=r"^--outputs .*, line 1: no output of decode_seq2seq.py"):
         write_rows(options)
     assert not (tmp_path / "never.jsonl").exists()
 
@@ -184,6 +184,27 @@ def test_outputs_of_other_rows_are_refused(write: Write, tmp_path: Path) -> None
     )
     with pytest.raises(ValueError, match="line 1: is the output of row 1, not of 0"):
         write_rows(options)
+
+
+def test_outputs_of_rows_with_another_id_are_refused(tmp_path: Path) -> None:
+    train, outputs = tmp_path / "train.jsonl", tmp_path / "outputs.jsonl"
+    labels = (None, 7, "c"), ("a", "7", "d")  # what only one file names, or as text, tells nothing
+    for path, column in zip((train, outputs), labels, strict=True):
+        rows = [
+            {"src": "x", "index": index, "hypotheses": [{"text": "y"}]}
+            | ({} if label is None else {"id": label})
+            for index, label in enumerate(column)
+        ]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    options = RowsOptions(
+        train_file=str(train), outputs=str(outputs), output_file=str(tmp_path / "never.jsonl")
+    )
+    with pytest.raises(ValueError, match="row n of the one belongs to row n of the other") as fault:
+        write_rows(options)
+    assert str(fault.value).startswith(
+        f"--outputs {outputs}, line 3: its id is 'd', but line 3 of --train_file {train} has 'c'"
+    )
+    assert not (tmp_path / "never.jsonl").exists()
 
 
 def test_nothing_left_is_told(write: Write) -> None:
