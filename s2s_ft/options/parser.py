@@ -15,6 +15,7 @@ from typing import Any, NoReturn, TypeVar
 
 from s2s_ft.options.config_file import nearest, read_config_file
 from s2s_ft.options.flags import Dataclass, Flag, build, flags_of, groups_of
+from s2s_ft.storage.output_file import keep_config
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ def parse(
     if unknown:
         _refuse_unknown(parser, unknown, arguments, flags)
     config_path = given.pop("config", None)
+    keep_config(config_path)
     from_file = {} if config_path is None else read_config_file(config_path, flags)
     values = {**_not_overridden(from_file, given, flags), **given}
     missing = [f"--{flag.name}" for flag in flags if flag.required and flag.name not in values]

@@ -5,6 +5,7 @@
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from fnmatch import fnmatch
 from glob import escape
 from pathlib import Path
@@ -14,6 +15,17 @@ OF_A_MODEL = (
     *("vocab.*", "merges.txt"),
 )
 """Files in a checkpoint's folder that belong to it; others may have been written there before."""
+
+_CONFIG: ContextVar[str | None] = ContextVar("config", default=None)
+
+
+def keep_config(path: str | None) -> None:
+    """Have `checked_output` refuse the file that flags come from, which no options tell of.
+
+    Args:
+        path: What `--config` of this process's command line names; None where it is not given.
+    """
+    _CONFIG.set(path)
 
 
 def checked_output(
@@ -28,13 +40,14 @@ def checked_output(
         flag: The flag that named the file to write, for messages.
 
     Raises:
-        ValueError: It is a folder, a device, or what a flag reads, through links too.
+        ValueError: It is a folder, a device, or what a flag reads, `--config` included, through
+            links too.
     """
     if os.path.isdir(name):
         raise ValueError(f"{flag} {name}: is a folder; give the name of a file")
     if os.path.exists(name) and not os.path.isfile(name):
         raise ValueError(f"{flag} {name}: is a device or a pipe; give the name of a file")
-    for reader, read in reads:
+    for reader, read in (*reads, ("--config", _CONFIG.get())):
         if read is not None and _is_same(name, read):
             raise ValueError(f"{flag} {name}: is what {reader} reads; give another name")
         if read is not None and _belongs_to(name, read):
