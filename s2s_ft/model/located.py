@@ -16,6 +16,8 @@ from pathlib import Path
 
 from transformers.utils.hub import cached_file
 
+from s2s_ft.storage.model_name import folders_beside, is_missing_path, step_of
+
 SAFETENSORS, BINARY = "model.safetensors", "pytorch_model.bin"
 WEIGHT_FILES = (SAFETENSORS, f"{SAFETENSORS}.index.json", BINARY, f"{BINARY}.index.json")
 OF_OTHER_LIBRARIES = {
@@ -67,19 +69,14 @@ def locate(name: str, flag: str) -> Located:
         return _in_folder(path, name, flag)
     if path.is_file():
         return _beside(path, name, flag)
-    if names_a_path(name):
-        raise ValueError(f"{flag} {name}: there is no such folder")
+    if is_missing_path(name):
+        raise ValueError(f"{flag} {name}: there is no such folder{folders_beside(name)}")
     return Located(name, None, ())
 
 
 def weights_of(located: Located, cache_dir: str | None) -> tuple[Path, ...]:
     """The weight file or shards, fetched for a hub id where they are not there yet."""
     return located.weights if located.is_local else _on_hub(located.name, cache_dir)
-
-
-def names_a_path(name: str) -> bool:
-    """Whether a name can only be a path: a hub id is `name` or `owner/name`."""
-    return name.startswith(("/", ".", "~")) or name.count("/") > 1
 
 
 def why_no_weights(located: Located, flag: str) -> str:
@@ -103,7 +100,7 @@ def _in_folder(folder: Path, name: str, flag: str) -> Located:
     config = folder / "config.json"
     if config.is_file():
         return Located(name, config, _weights_in(folder), _lone(folder, "*-vocab.txt"))
-    checkpoints = sorted(folder.glob("ckpt-*/config.json"), key=lambda file: _step(file.parent))
+    checkpoints = sorted(folder.glob("ckpt-*/config.json"), key=lambda file: step_of(file.parent))
     if checkpoints:
         raise ValueError(
             f"{flag} {name} is a training folder; name a checkpoint in it: {checkpoints[-1].parent}"
@@ -189,9 +186,3 @@ def _lone(folder: Path, pattern: str) -> Path | None:
     """The one file that fits, None where there are none or several."""
     found = list(folder.glob(pattern))
     return found[0] if len(found) == 1 else None
-
-
-def _step(folder: Path) -> int:
-    """The number in `ckpt-<step>`, -1 for anything else."""
-    number = folder.name.removeprefix("ckpt-")
-    return int(number) if number.isdigit() else -1

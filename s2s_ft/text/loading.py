@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from s2s_ft.cli import EnvironmentFault
+from s2s_ft.storage.model_name import folders_beside, is_missing_path
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +86,8 @@ def _load(
     """Loads through AutoTokenizer, else a folder's `vocab.txt` as BERT word pieces, or its
     `sentencepiece.bpe.model` as XLM-R's (multilingual MiniLM calls itself BERT beside it).
     """
+    if is_missing_path(name):
+        raise _no_tokenizer(name, flag, f"no such folder{folders_beside(name)}")
     folder = Path(name)
     has_pieces = (folder / SENTENCE_PIECES).is_file() and not (folder / "tokenizer.json").exists()
     if has_pieces and importlib.util.find_spec("sentencepiece") is None:
@@ -113,13 +116,13 @@ def _load(
             return bert
         except Exception as fault:  # such as a damaged tokenizer.json beside the vocabulary
             reason = str(fault).strip().splitlines()[0].rstrip(" :.")
-    # A name on the hub is NAME or OWNER/NAME; anything deeper can only be meant as a folder.
-    deep = len(folder.parts) > 2
-    looks_local = folder.exists() or folder.is_absolute() or deep or name.startswith((".", "~"))
-    where = "no such folder" if looks_local and not folder.exists() else f"no tokenizer ({reason})"
+    raise _no_tokenizer(name, flag, f"no tokenizer ({reason})")
+
+
+def _no_tokenizer(name: str, flag: str | None, why: str) -> ValueError:
     named, remedy = (name, "with") if flag is None else (f"{flag} {name}", "here or with")
-    raise ValueError(
-        f"{named}: {where}; name a folder with tokenizer.json, vocab.txt or other tokenizer files, "
+    return ValueError(
+        f"{named}: {why}; name a folder with tokenizer.json, vocab.txt or other tokenizer files, "
         "or a hub id that can be reached"
         f"{'' if flag == TOKENIZER_FLAG else f', {remedy} {TOKENIZER_FLAG}'}"
     )

@@ -1,0 +1,55 @@
+"""What the name of a model or a tokenizer means: a path, or an id on the hub (standard library
+only).
+"""
+
+from pathlib import Path
+
+MOST_NAMED = 5
+"""Folders that a message names."""
+
+
+def is_missing_path(name: str) -> bool:
+    """Whether a name can only be a path, and nothing is there.
+
+    A hub id is `name` or `owner/name`. Where the first part of that is a folder here, what is meant
+    lies in it: `run/ckpt-4` is a checkpoint that is not there, and the hub would be asked in vain.
+    """
+    only_a_path = not _may_be_an_id(name) or _parent(name) is not None
+    return only_a_path and not Path(name).exists()
+
+
+def folders_beside(name: str) -> str:
+    """What to add where a folder is missed: the checkpoints beside it, or why the hub is not asked.
+
+    Args:
+        name: As it was given; nothing is there.
+
+    Returns:
+        The end of a message, or nothing.
+    """
+    parent = _parent(name)
+    if parent is None:
+        return ""
+    found = [file.parent for file in parent.glob("*/config.json")]
+    found.sort(key=lambda folder: (step_of(folder), folder.name), reverse=True)
+    if not found:
+        is_id = _may_be_an_id(name)
+        return f"; the hub is not asked for it, as {parent} is a folder here" if is_id else ""
+    more = ", …" if len(found) > MOST_NAMED else ""
+    return f"; {parent} holds {', '.join(each.name for each in found[:MOST_NAMED])}{more}"
+
+
+def step_of(folder: Path) -> int:
+    """The number in `ckpt-<step>`, -1 for anything else."""
+    number = folder.name.removeprefix("ckpt-")
+    return int(number) if number.isdigit() else -1
+
+
+def _may_be_an_id(name: str) -> bool:
+    return not name.startswith(("/", ".", "~")) and name.count("/") <= 1
+
+
+def _parent(name: str) -> Path | None:
+    """The folder that a path of several parts is in, None where that is not there."""
+    path = Path(name)
+    return path.parent if len(path.parts) > 1 and path.parent.is_dir() else None
