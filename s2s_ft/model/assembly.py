@@ -76,7 +76,7 @@ def assemble(
     _number_layers(encoder)
     model = Seq2SeqModel(encoder, settings)
     _give_relative_bias(model, loaded.relative_bias, name)
-    check_interface(model)
+    check_interface(model, f"{flag} {name}")
     return model, loaded
 
 

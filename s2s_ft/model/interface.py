@@ -24,8 +24,12 @@ ROUNDING = 1e-5
 """How far the same logits may differ from one pass to another, relative to the largest."""
 
 
-def masked_lm_class(config: PreTrainedConfig, name: str) -> Any:
+def masked_lm_class(config: PreTrainedConfig, named: str) -> Any:
     """The family's class with a masked-LM head.
+
+    Args:
+        config: Of the encoder.
+        named: The encoder with the flag that named it, for messages.
 
     Raises:
         ValueError: It has none, or does not go through transformers' attention interface.
@@ -34,24 +38,32 @@ def masked_lm_class(config: PreTrainedConfig, name: str) -> Any:
         family: Any = AutoModelForMaskedLM._model_mapping[type(config)]
     except KeyError:
         family = None
-    fault = None
-    if family is None:
+    if family is not None and family._supports_attention_backend:
+        return family
+    kind = "encoders"
+    if config.is_encoder_decoder:  # which says more than what such a model lacks
+        kind, fault = "models", "have a decoder of their own, and an encoder alone is needed"
+    elif family is None:
         fault = "have no masked-LM head"
-    elif not family._supports_attention_backend:
+    else:
         fault = "do not go through transformers' attention interface"
-    if fault is not None:
-        kind = f"encoders of type '{config.model_type}'"
-        raise ValueError(f"{name}: {kind} cannot be fine-tuned here: they {fault}; {SUITABLE}")
-    return family
+    raise ValueError(
+        f"{named}: {kind} of type '{config.model_type}' cannot be fine-tuned here: they {fault}; "
+        f"{SUITABLE}"
+    )
 
 
-def check_interface(model: Seq2SeqModel) -> None:
+def check_interface(model: Seq2SeqModel, named: str) -> None:
     """Make sure that every layer's attention really runs by the plan, and nothing else mixes rows.
+
+    Args:
+        model: Put together.
+        named: Its encoder with the flag that named it, for messages.
 
     Raises:
         ValueError: It does not, so the encoder would silently see what it must not.
     """
-    kind = f"encoders of type '{model.encoder.config.model_type}'"
+    kind = f"{named}: encoders of type '{model.encoder.config.model_type}'"
     training = model.training
     model.eval()
     try:

@@ -76,7 +76,7 @@ def load_encoder(
         ValueError: There are no weights, or they are damaged, of another shape or not finite.
         EnvironmentFault: A file cannot be read.
     """
-    family = masked_lm_class(config, name)
+    family = masked_lm_class(config, f"{flag} {name}")
     located = locate(name, flag)
     files = weights_of(located, cache_dir)
     if not files and located.is_local:

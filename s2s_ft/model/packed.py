@@ -94,7 +94,7 @@ def replace_linear_layers(model: Seq2SeqModel, made: Callable[[nn.Linear], nn.Mo
         setattr(parent, name, _OnlyCalled(getattr(parent, name)))
     chosen: Callable[[nn.Linear], nn.Module] = _unchanged
     try:
-        check_interface(model)
+        check_interface(model, "the model")
         chosen = made
     except ValueError as reason:
         logger.debug("linear layers stay as they are: %s", reason.__cause__)

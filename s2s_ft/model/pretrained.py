@@ -15,8 +15,9 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from s2s_ft.model.adapter_files import base_of, is_adapter, merge_saved
 from s2s_ft.model.assembly import adopt_padding, assemble, check_tokenizer
-from s2s_ft.model.described import describe, describe_by
+from s2s_ft.model.described import Described, describe, describe_by
 from s2s_ft.model.foreign import BLOCK, is_foreign
+from s2s_ft.model.interface import masked_lm_class
 from s2s_ft.model.parts import origin_of, set_origin
 from s2s_ft.model.positions import grow_positions
 from s2s_ft.model.saving import load_for_resume, load_weights, save
@@ -26,6 +27,7 @@ from s2s_ft.options.model import ModelOptions
 from s2s_ft.text import TextCodec
 
 __all__ = [
+    "describe_suitable",
     "load_finetuned",
     "load_for_resume",
     "load_for_training",
@@ -35,6 +37,27 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
+
+
+def describe_suitable(
+    name: str, cache_dir: str | None, flag: str, *, config_name: str | None = None
+) -> Described:
+    """What the config of an encoder says, if nothing in it tells that it cannot be fine-tuned here.
+
+    Args:
+        name: Folder or hub id.
+        cache_dir: Where hub files are kept.
+        flag: The flag that named it, for messages.
+        config_name: What `--config_name` names in the place of its own config.
+
+    Raises:
+        ValueError: There is no config, or it is of a family that is none of those.
+        EnvironmentFault: The file cannot be read.
+    """
+    config_flag = flag if config_name is None else "--config_name"
+    described = describe(config_name or name, cache_dir, config_flag)
+    masked_lm_class(described.config, f"{flag} {name}")
+    return described
 
 
 def load_for_training(
@@ -58,11 +81,7 @@ def load_for_training(
     """
     name = options.model_name_or_path
     flag = "--model_name_or_path"
-    described = describe(
-        options.config_name or name,
-        options.cache_dir,
-        flag if options.config_name is None else "--config_name",
-    )
+    described = describe_suitable(name, options.cache_dir, flag, config_name=options.config_name)
     if options.dropout is not None:
         _override_dropout(described.config, options.dropout)
     settings = replace(

@@ -20,7 +20,7 @@ from s2s_ft.data.examples import named_by
 from s2s_ft.data.features import FeatureStore, build_or_open, length_report
 from s2s_ft.methods import Method, method_named
 from s2s_ft.model import pretrained
-from s2s_ft.model.adapters import add_adapter
+from s2s_ft.model.adapters import add_adapter, require_peft
 from s2s_ft.model.compilation import compile_encoder, recompute_activations
 from s2s_ft.model.cpu_training import adapt_to_cpu
 from s2s_ft.model.memory import keep_freed_memory
@@ -80,6 +80,7 @@ def prepare(options: TrainOptions, world: World) -> Preparation:
     # Fresh weights are the same on every rank and in every start of the run.
     torch.manual_seed(options.runtime.seed)
     with world.main_first():
+        _check_models(options)
         codec = _load_codec(options)
     method = _make_method(options, codec)
     store = _open_features(options, codec, method, world)
@@ -158,6 +159,21 @@ def _choose_arithmetic(options: TrainOptions, world: World) -> Precision:
             products,
         )
     return precision
+
+
+def _check_models(options: TrainOptions) -> None:
+    """Find out before rows are tokenised, which may take hours, what would be met after that."""
+    flags, distillation = options.model, options.distillation
+    pretrained.describe_suitable(
+        flags.model_name_or_path,
+        flags.cache_dir,
+        "--model_name_or_path",
+        config_name=flags.config_name,
+    )
+    if distillation.teacher_model is not None and distillation.distill_alpha > 0:
+        pretrained.describe_suitable(distillation.teacher_model, flags.cache_dir, "--teacher_model")
+    if options.adapter.peft is not None:
+        require_peft()
 
 
 def _load_codec(options: TrainOptions) -> TextCodec:

@@ -76,7 +76,7 @@ FAULTS = [
     Fault(
         "family without the attention interface",
         config_changed(model_type="deberta-v2"),
-        r"encoders of type 'deberta-v2' cannot be fine-tuned here: they do not go through",
+        r"--model_path {folder}: encoders of type 'deberta-v2' cannot be fine-tuned here: they do",
     ),
     Fault(
         "code of its own beside it", code_beside, r"has code of its own \(homemade\), which is n"

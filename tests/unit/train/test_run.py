@@ -288,6 +288,8 @@ def test_the_flag_that_names_no_tokenizer_is_named(run: Train, tmp_path: Path) -
     with pytest.raises(ValueError, match="--tokenizer_name nowhere: no tokenizer") as fault:
         run(tokenizer_name="nowhere")
     assert "--model_name_or_path" not in str(fault.value)
-    with pytest.raises(ValueError, match=r"--model_name_or_path .*: no such folder") as fault:
-        run(model_name_or_path=str(tmp_path / "nowhere"))
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "bare" / "config.json").write_text('{"model_type": "bert"}', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"--model_name_or_path .*bare: no tokenizer") as fault:
+        run(model_name_or_path=str(tmp_path / "bare"))
     assert str(fault.value).endswith("here or with --tokenizer_name")
