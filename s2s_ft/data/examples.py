@@ -137,7 +137,7 @@ def named_by(flag: str, path: str | Path) -> Iterator[None]:
     try:
         yield
     except ValueError as fault:
-        if not str(fault).startswith(str(path)):
+        if not str(fault).startswith((str(path), str(Path(path)))):
             raise
         raise ValueError(f"{flag} {fault}") from fault
 

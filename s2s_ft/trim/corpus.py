@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from s2s_ft.data.examples import open_data, read_examples
+from s2s_ft.data.examples import named_by, open_data, read_examples
 from s2s_ft.text import TextCodec
 from s2s_ft.trim.options import TrimOptions
 
@@ -29,7 +29,8 @@ def texts_of(options: TrimOptions) -> Iterator[Text]:
     """
     for file in options.corpus:
         is_json = Path(file.removesuffix(".gz")).suffix.lower() in (".jsonl", ".json")
-        yield from _rows(file, options) if is_json else _lines(file)
+        with named_by("--corpus", file):
+            yield from _rows(file, options) if is_json else _lines(file)
 
 
 def count_tokens(texts: Iterator[Text], codec: TextCodec, size: int) -> npt.NDArray[np.int64]:
@@ -83,4 +84,4 @@ def _lines(file: str) -> Iterator[Text]:
             is_empty = is_empty and not text
             yield text
     if is_empty:
-        raise ValueError(f"--corpus {file}: holds no text; give a file with the text to keep")
+        raise ValueError(f"{file}: holds no text; give a file with the text to keep")

@@ -104,7 +104,7 @@ def test_a_bad_row_is_named_and_exit_code_2(fine_tuned, input_file, tmp_path, ca
     with input_file.open("a", encoding="utf-8") as stream:
         stream.write(row + "\n")
     assert decode(fine_tuned("bert"), input_file, tmp_path / "out") == 2
-    assert f"error: {input_file}, line {len(SOURCES) + 1}: " in capsys.readouterr().err
+    assert f"error: --input_file {input_file}, line {len(SOURCES) + 1}: " in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -266,7 +266,9 @@ def test_bad_input_is_one_line_and_exit_code_2(checkpoint, tmp_path, capsys, dat
     errors = capsys.readouterr().err
     if line:
         assert code == 2
-        assert errors.strip().split("\n")[-1].startswith(f"error: {path}, line {line}: ")
+        assert (
+            errors.strip().split("\n")[-1].startswith(f"error: --input_file {path}, line {line}: ")
+        )
         assert not (tmp_path / "out").exists()
     else:
         assert code == 0, errors

@@ -48,9 +48,10 @@ class Inputs:
         """
         path = self.find(*names)
         if path is None:
+            wanted = ", ".join(dict.fromkeys(names))  # two layouts may share one
             raise ValueError(
-                f"--from_files {self.folder}: has none of {', '.join(names)}; docs/benchmarks.md "
-                "tells which files are expected and where they come from"
+                f"--from_files {self.folder}: has none of {wanted}; docs/benchmarks.md tells which "
+                "files are expected and where they come from"
             )
         return path
 

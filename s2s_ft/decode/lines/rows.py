@@ -25,6 +25,7 @@ from s2s_ft.data.examples import (
     BYTE_ORDER_MARK,
     RawRow,
     missing_key,
+    named_by,
     open_data,
     parsed_row,
     value_of,
@@ -149,8 +150,9 @@ def read_rows(options: DecodeDataOptions) -> Iterator[Row]:
 
 
 def name_of(input_file: str) -> str:
-    """An input as messages call it."""
-    return {STANDARD: "standard input", "": "what was typed"}.get(input_file, input_file)
+    """An input as messages call it: a file with its flag."""
+    others = {STANDARD: "standard input", "": "what was typed"}
+    return others.get(input_file, f"--input_file {input_file}")
 
 
 def stem_of(input_file: str) -> str:
@@ -163,7 +165,10 @@ def _rows(reader: RowReader, options: DecodeDataOptions) -> Iterator[Row]:
     if options.input_file == STANDARD:
         yield from _rows_of(reader, standard_input().buffer)
     else:
-        with open_data(options.input_file) as stream:
+        with (
+            named_by("--input_file", options.input_file),
+            open_data(options.input_file) as stream,
+        ):
             yield from _rows_of(reader, stream)
 
 

@@ -17,7 +17,7 @@ from itertools import islice
 from typing import IO, Protocol
 
 from s2s_ft.cli import standard_input, standard_output
-from s2s_ft.data.examples import open_data
+from s2s_ft.data.examples import named_by, open_data
 from s2s_ft.decode.decoder import Decoder
 from s2s_ft.decode.lines.outputs import Line
 from s2s_ft.decode.lines.rows import STANDARD, Row, RowReader, name_of
@@ -230,7 +230,7 @@ def stream(decoder: Decoder) -> Feed:
         feed = Feed(PipeLines(standard_input().fileno()), decoder)
         _decode(feed, decoder)
     else:
-        with open_data(data.input_file) as file:
+        with named_by("--input_file", data.input_file), open_data(data.input_file) as file:
             feed = Feed(FileLines(file), decoder)
             _decode(feed, decoder)
     if not feed.count:

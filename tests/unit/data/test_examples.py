@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from s2s_ft.data.examples import TO_JSON_LINES, Example, read_examples
+from s2s_ft.data.examples import TO_JSON_LINES, Example, named_by, read_examples
 
 GOOD = {"src": "a b", "tgt": "c"}
 
@@ -191,3 +191,16 @@ class TestFaults:
     def test_limit_must_be_positive(self, limit: int, write: Callable[..., Path]) -> None:
         with pytest.raises(ValueError, match="--num_train_examples must be at least 1"):
             list(read_examples(write(rows(GOOD)), limit=limit))
+
+
+def test_a_flag_is_named_however_its_file_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.jsonl").write_text("5\n", encoding="utf-8")
+    for name in ("a.jsonl", "./a.jsonl", str(tmp_path / "a.jsonl")):
+        with (
+            pytest.raises(ValueError, match=r"^--flag .*a\.jsonl, line 1: "),
+            named_by("--flag", name),
+        ):
+            list(read_examples(name))

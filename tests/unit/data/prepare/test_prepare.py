@@ -18,6 +18,7 @@ import pytest
 from s2s_ft.cli import EnvironmentFault, parse, run
 from s2s_ft.data.examples import read_examples
 from s2s_ft.data.prepare.__main__ import main
+from s2s_ft.data.prepare.news import XSUM_SPLIT_FILE
 from s2s_ft.data.prepare.options import PrepareOptions, with_name_flag
 from s2s_ft.data.prepare.run import prepare
 from s2s_ft.data.prepare.tasks import SAMPLE_COUNTS, TASKS, Task
@@ -226,6 +227,7 @@ FAULTS = [
     ("gigaword", "train.article.txt", drop_line, "train.title.txt, line 16: "),
     ("gigaword", "input.txt", damage_line, "input.txt, line 2: not UTF-8"),
     ("gigaword", "input.txt", Path.unlink, "has none of input.txt"),
+    ("xsum", XSUM_SPLIT_FILE, Path.unlink, f"train.source, train.document, {XSUM_SPLIT_FILE};"),
     ("squad_qg_du", "dev-v1.1.json", spoil, "dev-v1.1.json, line 2: not JSON"),
     ("squad_qg_du", "doclist-test.txt", name_more, "doclist-test.txt, line 2: "),
     ("xglue_qg", "QG/xglue.qg.de.tgt.dev", drop_line, "xglue.qg.de.src.dev, line 4: "),

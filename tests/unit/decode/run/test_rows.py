@@ -13,7 +13,7 @@ from tests.unit.decode.run.conftest import WORDS
     ("row", "message"),
     [
         ("{", r"dev.en.jsonl, line 8: not JSON"),
-        ('{"tgt": "x"}', r"dev.en.jsonl, line 8: no 'src'"),
+        ('{"tgt": "x"}', r"^--input_file .*dev.en.jsonl, line 8: no 'src'"),
         ('{"src": 3}', r"dev.en.jsonl, line 8: 'src' is a number"),
     ],
 )
@@ -67,7 +67,7 @@ def test_rows_say_how_outputs_begin_and_what_they_hold(decode, search, input_fil
 )
 def test_what_a_row_cannot_have_names_its_line(decode, input_file, row, flags, message):
     input_file.write_text(json.dumps({"src": "a", **row}), encoding="utf-8")
-    with pytest.raises(ValueError, match=f"dev.en.jsonl, {message}"):
+    with pytest.raises(ValueError, match=f"^--input_file .*dev.en.jsonl, {message}"):
         decode(**flags)
 
 
@@ -84,10 +84,10 @@ def test_a_text_file_has_a_source_on_each_line(decode, tmp_path):
     path.write_bytes(b"\xef\xbb\xbfa b\r\n\n{c\n  \nd")
     assert decode(input_file=str(path)) == ["a b", "", "[UNK] c", "", "d"]
     path.write_bytes(b"a\n\xff\n")
-    with pytest.raises(ValueError, match=r"rows\.txt, line 2: not UTF-8"):
+    with pytest.raises(ValueError, match=r"^--input_file .*rows\.txt, line 2: not UTF-8"):
         decode(input_file=str(path))
     path.write_bytes(b"")
-    with pytest.raises(ValueError, match=r"rows\.txt: holds no rows"):
+    with pytest.raises(ValueError, match=r"^--input_file .*rows\.txt: holds no rows"):
         decode(input_file=str(path))
 
 
