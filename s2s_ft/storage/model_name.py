@@ -11,10 +11,11 @@ MOST_NAMED = 5
 def is_missing_path(name: str) -> bool:
     """Whether a name can only be a path, and nothing is there.
 
-    A hub id is `name` or `owner/name`. Where the first part of that is a folder here, what is meant
-    lies in it: `run/ckpt-4` is a checkpoint that is not there, and the hub would be asked in vain.
+    A hub id is `name` or `owner/name`. Where the first part of that is the folder of a run here,
+    what is meant lies in it: `run/ckpt-4` is a checkpoint that is not there, and the hub would be
+    asked in vain. A folder of any other kind may have the name of an owner.
     """
-    only_a_path = not _may_be_an_id(name) or _parent(name) is not None
+    only_a_path = not _may_be_an_id(name) or _is_in_a_run(name)
     return only_a_path and not Path(name).exists()
 
 
@@ -43,6 +44,14 @@ def step_of(folder: Path) -> int:
     """The number in `ckpt-<step>`, -1 for anything else."""
     number = folder.name.removeprefix("ckpt-")
     return int(number) if number.isdigit() else -1
+
+
+def _is_in_a_run(name: str) -> bool:
+    """Whether a name means a checkpoint of a run whose folder is there."""
+    parent = _parent(name)
+    if parent is None:
+        return False
+    return any(step_of(each) >= 0 for each in (Path(name), *parent.glob("ckpt-*")))
 
 
 def _may_be_an_id(name: str) -> bool:

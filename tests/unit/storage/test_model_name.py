@@ -38,11 +38,12 @@ def test_the_checkpoints_beside_are_named_the_newest_first(tmp_path):
     assert folders_beside("run/x") == "; run holds ckpt-60, ckpt-50, ckpt-40, ckpt-8, ckpt-4, …"
 
 
-def test_a_folder_in_the_place_of_an_owner_is_told(tmp_path):
-    (tmp_path / "owner").mkdir()
-    assert (
-        folders_beside("owner/name") == "; the hub is not asked for it, as owner is a folder here"
-    )
+def test_a_folder_in_the_place_of_an_owner_may_be_one_by_chance(tmp_path):
+    (tmp_path / "owner" / "model").mkdir(parents=True)
+    assert not is_missing_path("owner/name")
+    assert is_missing_path("owner/ckpt-3")
+    told = "; the hub is not asked for it, as owner is a folder here"
+    assert folders_beside("owner/ckpt-3") == told
 
 
 def test_neither_a_model_nor_its_tokenizer_is_asked_of_the_hub(monkeypatch):
