@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s2s_ft.cli import parse, run
@@ -79,6 +80,11 @@ class RowsOptions:
             source_key=self.source_key,
             target_key=self.target_key,
         )
+        if self.source_key == self.target_key:
+            raise ValueError(
+                f"--target_key {self.target_key} is the --source_key, too: the outputs would take "
+                "the place of the sources; give another one"
+            )
         count(1, num_hypotheses=self.num_hypotheses)
         at_most(0, min_log_probability=self.min_log_probability)
         finite(min_log_probability=self.min_log_probability)
@@ -219,20 +225,21 @@ def _pairs(options: RowsOptions, examples: Sequence[Example]) -> Iterator[tuple[
 
 def _read_outputs(options: RowsOptions) -> Iterator[tuple[Any, list[Output]]]:
     """The `id` of each row and its first outputs, in order."""
-    with open(options.outputs, encoding="utf-8") as file:
-        for number, line in enumerate(file):
-            place = f"--outputs {options.outputs}, line {number + 1}"
+    from s2s_ft.data.examples import named_by, parsed_row, raw_rows
+
+    with named_by("--outputs", options.outputs):
+        for number, raw in enumerate(raw_rows(Path(options.outputs))):
+            row = parsed_row(raw)
             try:
-                row = json.loads(line)
                 index, hypotheses = row["index"], row["hypotheses"]
                 found = [_output(each) for each in hypotheses[: options.num_hypotheses]]
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(
-                    f"{place}: no output of decode_seq2seq.py --output_format jsonl "
+            except (KeyError, TypeError, AttributeError) as error:
+                raise raw.fault(
+                    "no output of decode_seq2seq.py --output_format jsonl "
                     f"({type(error).__name__}: {error})"
                 ) from error
             if index != number:
-                raise ValueError(f"{place}: is the output of row {index}, not of {number}")
+                raise raw.fault(f"is the output of row {index}, not of {number}")
             yield row.get(ID_KEY), found
 
 

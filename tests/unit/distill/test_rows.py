@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 from collections.abc import Callable
@@ -158,20 +159,49 @@ def test_files_that_do_not_fit_are_refused(
 
 
 @pytest.mark.parametrize(
-    "line",
-    ["no json", "[]", '{"index": 0}', '{"index": 0, "hypotheses": [{"text": 1}]}', '"text"'],
+    ("line", "message"),
+    [
+        (b"no json", "not JSON"),
+        (b"[]", "a JSON array, but one JSON object per line is needed"),
+        (b'"text"', "holds a string"),
+        (b'{"index": 0, "text": "caf\xe9"}', "not UTF-8"),
+        (b'{"index": 0}', "no output of decode_seq2seq.py"),
+        (b'{"index": 0, "hypotheses": [{"text": 1}]}', "no output of decode_seq2seq.py"),
+        (b'{"index": 0, "hypotheses": ["text"]}', "no output of decode_seq2seq.py"),
+    ],
 )
-def test_a_line_that_is_no_output_is_named(write: Write, tmp_path: Path, line: str) -> None:
+def test_a_line_that_is_no_output_is_named(
+    write: Write, tmp_path: Path, line: bytes, message: str
+) -> None:
     write()
-    (tmp_path / "outputs.jsonl").write_text(line + "\n", encoding="utf-8")
+    (tmp_path / "outputs.jsonl").write_bytes(line + b"\n")
     options = RowsOptions(
         train_file=str(tmp_path / "train.jsonl"),
         outputs=str(tmp_path / "outputs.jsonl"),
         output_file=str(tmp_path / "never.jsonl"),
     )
-    with pytest.raises(ValueError, match=r"^--outputs .*, line 1: no output of decode_seq2seq.py"):
+    with pytest.raises(ValueError, match=rf"^--outputs .*, line 1: {message}"):
         write_rows(options)
     assert not (tmp_path / "never.jsonl").exists()
+
+
+def test_packed_outputs_are_read(write: Write, tmp_path: Path) -> None:
+    plain = write()
+    packed = tmp_path / "outputs.jsonl.gz"
+    packed.write_bytes(gzip.compress((tmp_path / "outputs.jsonl").read_bytes()))
+    options = RowsOptions(
+        train_file=str(tmp_path / "train.jsonl"),
+        outputs=str(packed),
+        output_file=str(tmp_path / "again.jsonl"),
+    )
+    write_rows(options)
+    again = (tmp_path / "again.jsonl").read_text(encoding="utf-8")
+    assert [json.loads(line) for line in again.splitlines()] == plain
+
+
+def test_sources_are_not_lost_to_a_key_for_both() -> None:
+    with pytest.raises(ValueError, match="--target_key src is the --source_key, too"):
+        RowsOptions(train_file="t", outputs="o", output_file="f", target_key="src")
 
 
 def test_outputs_of_other_rows_are_refused(write: Write, tmp_path: Path) -> None:
