@@ -14,7 +14,19 @@ fail() { # MESSAGE [EXIT-CODE]
 }
 
 # from_here PATH: a path as it is meant from where the user stands, for after `cd "$repository"`; always written the same way.
-from_here() { realpath --canonicalize-missing --no-symlinks -- "$1"; }
+# (realpath does that with flags which only GNU's has.)
+from_here() {
+    local path=$1 part written=""
+    [[ $path == /* ]] || path=$PWD/$path
+    while IFS= read -r -d / part; do
+        case $part in
+            "" | .) ;;
+            ..) written=${written%/*} ;;
+            *) written+=/$part ;;
+        esac
+    done < <(printf '%s/' "$path")
+    printf '%s' "${written:-/}"
+}
 
 venv=$(from_here "${VENV:-$repository/.venv}")
 python=$venv/bin/python

@@ -28,5 +28,5 @@ def require_same_row(line: int, one: tuple[str, Any], other: tuple[str, Any]) ->
         raise ValueError(
             f"{file}, line {line}: its id is {label!r}, but line {line} of {other_file} has "
             f"{other_label!r}: row n of the one belongs to row n of the other; give files of the "
-            "same rows, in the same order"
+            "same rows, in the same order, or leave the id out"
         )
