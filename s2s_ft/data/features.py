@@ -114,10 +114,12 @@ def build_or_open(
         logger.warning("the token ids in %s are damaged: made again", home / ingredients.key)
     rows = read_examples(path, source_key=source_key, target_key=target_key, limit=limit)
     total = num_lines if limit is None else min(limit, num_lines)
-    num_threads = num_workers or _usable_processors()
-    bar = tqdm(rows, total=total, desc="tokenise", unit=" rows", mininterval=0.5)
-    tokenised = _tokenised(bar, partial(_encode, path, codec), num_threads)
-    with _room_in(home), bar, closing(tokenised) as chunks:
+    encode, num_threads = partial(_encode, path, codec), num_workers or _usable_processors()
+    with (
+        _room_in(home),
+        tqdm(rows, total=total, desc="tokenise", unit=" rows", mininterval=0.5) as bar,
+        closing(_tokenised(bar, encode, num_threads)) as chunks,
+    ):
         return write_store(
             home / ingredients.key,
             _while_unchanged(chunks, path, stamp),

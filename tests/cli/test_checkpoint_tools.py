@@ -12,7 +12,7 @@ from s2s_ft.trim.options import TrimOptions
 
 ROOT = Path(__file__).parents[2]
 TOOLS = {"trim": TrimOptions, "average": AverageOptions}
-NEEDED = {"trim": ["--corpus", "none.txt"], "average": []}
+NEEDED = {"trim": ["--corpus", "README.md"], "average": []}
 
 
 def tool(
