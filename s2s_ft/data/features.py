@@ -107,11 +107,9 @@ def build_or_open(
         FORMAT_VERSION, content, codec.fingerprint, source_key, target_key, limit
     )
     clear_abandoned(home)
-    found = checked_store(home / ingredients.key, codec.special.vocab_size)
+    found = _sound_store(home / ingredients.key, codec.special.vocab_size)
     if found is not None:
         return found
-    if (home / ingredients.key).exists():
-        logger.warning("the token ids in %s are damaged: made again", home / ingredients.key)
     rows = read_examples(path, source_key=source_key, target_key=target_key, limit=limit)
     total = num_lines if limit is None else min(limit, num_lines)
     encode, num_threads = partial(_encode, path, codec), num_workers or _usable_processors()
@@ -126,6 +124,14 @@ def build_or_open(
             vocab_size=codec.special.vocab_size,
             made_of=asdict(ingredients),
         )
+
+
+def _sound_store(folder: Path, vocab_size: int) -> FeatureStore | None:
+    """The store that is there; of a damaged one it is said that it will be made again."""
+    found = checked_store(folder, vocab_size)
+    if found is None and folder.exists():
+        logger.warning("the token ids in %s are damaged: made again", folder)
+    return found
 
 
 @contextmanager
