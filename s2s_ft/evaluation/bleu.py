@@ -26,6 +26,9 @@ from s2s_ft.evaluation.scores import Score
 from s2s_ft.evaluation.sentences import plain_lines
 from s2s_ft.evaluation.words import CONTINUOUS
 
+TEXTS_AT_ONCE = 512
+"""Texts whose n-grams are in memory together."""
+
 # From this share of a script among the letters of the references on, its rules are taken.
 # Technical text in Chinese or Japanese is full of Latin names, and each of those has several
 # letters for one character.
@@ -115,13 +118,28 @@ def sacrebleu_measure(
         references: Streams of N texts; None where an example has fewer references.
         scoring: Number and seed of the resamples, for the signature.
     """
-    # sacrebleu has no public way to the statistics; its own significance tests take this one.
-    statistics = metric._extract_corpus_statistics(hypotheses, references)
+    statistics = _statistics(metric, hypotheses, references)
     # The signature tells of the resampling where these two are set.
     metric.n_bootstrap, metric.seed = scoring.num_bootstrap, str(scoring.seed)
     signature = metric.get_signature().format()
     counts = np.asarray(statistics, dtype=np.float64)
     return Measure(key, title, signature, counts, partial(_corpus_scores, metric))
+
+
+def _statistics(
+    metric: Metric, hypotheses: Sequence[str], references: Sequence[Sequence[Any]]
+) -> list[list[int]]:
+    """The counts of each text; piece by piece, as sacrebleu holds all n-grams of all references."""
+    found: list[list[int]] = []
+    numbers = set()
+    for start in range(0, len(hypotheses), TEXTS_AT_ONCE):
+        piece = slice(start, start + TEXTS_AT_ONCE)
+        # sacrebleu has no public way to the statistics; its own significance tests take this one.
+        texts, streams = hypotheses[piece], [stream[piece] for stream in references]
+        found.extend(metric._extract_corpus_statistics(texts, streams))
+        numbers.add(metric.num_refs)
+    metric.num_refs = numbers.pop() if len(numbers) == 1 else -1  # as of all texts together
+    return found
 
 
 def _corpus_scores(

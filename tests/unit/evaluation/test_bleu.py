@@ -3,7 +3,7 @@
 import pytest
 from sacrebleu.metrics import BLEU, CHRF
 
-from s2s_ft.evaluation.bleu import bleu_tokenizer_for, score_bleu_and_chrf
+from s2s_ft.evaluation.bleu import bleu_tokenizer_for, sacrebleu_measure, score_bleu_and_chrf
 from s2s_ft.evaluation.options import ScoringOptions
 
 
@@ -31,6 +31,19 @@ def test_intervals_agree_with_those_of_sacrebleu(debsum: tuple[list[str], list[s
         half_width = (score.estimate.high - score.estimate.low) / 2
         assert half_width == pytest.approx(theirs._ci, rel=0.15)
         assert score.estimate.low < score.estimate.value < score.estimate.high
+
+
+@pytest.mark.parametrize("second", [["b a", "c", "x y"], ["b a", None, "x y"]])
+def test_pieces_are_as_good_as_the_whole(
+    second: list[str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s2s_ft.evaluation.bleu.TEXTS_AT_ONCE", 2)
+    texts, references = ["a b", "c d", "x y z"], [["a b c", "c d", "x"], second]
+    metric, whole = CHRF(), CHRF()
+    ours = sacrebleu_measure("chrf", "chrF", metric, texts, references, ScoringOptions())
+    theirs = whole.corpus_score(texts, references, n_bootstrap=1)
+    assert ours.values() == [theirs.score]
+    assert ours.signature.split("|")[0] == whole.get_signature().format().split("|")[0]
 
 
 @pytest.mark.parametrize(
