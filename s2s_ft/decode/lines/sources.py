@@ -23,7 +23,7 @@ from s2s_ft.decode.search.requests import Request
 from s2s_ft.methods import Method
 from s2s_ft.text import TextCodec
 
-CHUNK_SIZE = 4096
+CHUNK_SIZE = 512
 """Rows that are tokenised at a time."""
 
 FEWEST_BATCHES, MOST_BATCHES = 1, 16
