@@ -160,7 +160,7 @@ def newest_valid(output_dir: Path) -> Path | None:
     return None
 
 
-def prune(output_dir: Path, keep: int) -> None:
+def prune(output_dir: Path, keep: int, *, saved: Path | None = None) -> None:
     """Delete all but the newest checkpoints, once the newest is known to be whole.
 
     Damaged checkpoints newer than the newest whole one neither count nor go, and neither do folders
@@ -169,12 +169,13 @@ def prune(output_dir: Path, keep: int) -> None:
     Args:
         output_dir: Folder of the checkpoints.
         keep: How many stay, the newest whole one among them; 0 = all.
+        saved: The one that this process has just written and summed up, which is not read again.
     """
     if keep < 1:
         return
     folders = [folder for folder in checkpoint_folders(output_dir) if _is_ours(folder)]
     while len(folders) > keep:
-        if find_fault(folders[0]) is None:
+        if folders[0] == saved or find_fault(folders[0]) is None:
             break
         folders = folders[1:]
     for folder in reversed(folders[keep:]):

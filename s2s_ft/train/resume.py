@@ -113,7 +113,7 @@ def save_checkpoint(  # noqa: PLR0913 (each of them is a part of what is saved)
         record |= {"finished": finished, "validation": validation}
         commit(final, write, record)
         logger.info("saved %s", final)
-        prune(output_dir, keep)
+        prune(output_dir, keep, saved=final)
 
     _on_main(state.world, save)
     return final

@@ -156,6 +156,15 @@ def test_the_newest_whole_one_is_never_deleted(run: Path) -> None:
     assert names(run) == [BEST, "ckpt-10", "ckpt-15"]
 
 
+def test_what_was_just_saved_is_not_read_again(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(folder: Path) -> None:
+        raise AssertionError(f"{folder} was read")
+
+    monkeypatch.setattr("s2s_ft.train.checkpoint.find_fault", refuse)
+    prune(run, 1, saved=run / "ckpt-15")
+    assert names(run) == [BEST, "ckpt-15"]
+
+
 def test_a_folder_without_a_checkpoint_neither_counts_nor_goes(run: Path) -> None:
     for name in ("ckpt-2", "ckpt-20"):
         (run / name).mkdir()
