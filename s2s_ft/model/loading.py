@@ -23,6 +23,7 @@ from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
 from s2s_ft.model.attention import IMPLEMENTATION
 from s2s_ft.model.files import first_line, read_weights, weight_names
+from s2s_ft.model.finite import has_finite_ends
 from s2s_ft.model.heads import is_head_weight
 from s2s_ft.model.interface import masked_lm_class
 from s2s_ft.model.legacy import RELATIVE_BIAS, Renamed, is_legacy, renamed_weights
@@ -243,7 +244,7 @@ def _firsts(names: Iterable[str]) -> list[str]:
 
 def _check_finite(encoder: PreTrainedModel, name: str) -> None:
     """Refuse weights with NaN or infinities: nothing could be learned from them."""
-    bad = [key for key, each in encoder.named_parameters() if not each.isfinite().all()]
+    bad = [key for key, each in encoder.named_parameters() if not has_finite_ends(each)]
     if bad:
         raise ValueError(
             f"{name}: NaN or infinity in {len(bad)} weights ({', '.join(grouped(bad))}); the run "

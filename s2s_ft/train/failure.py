@@ -13,6 +13,7 @@ from torch import nn
 from torch.distributed.tensor import DTensor
 
 from s2s_ft.cli import TrainingFault
+from s2s_ft.model.finite import has_finite_ends
 from s2s_ft.train.distributed import World
 from s2s_ft.train.feed import MicroBatch
 
@@ -65,7 +66,7 @@ def check_weights(model: nn.Module, world: World, step: int) -> None:
     """
     parameters = dict(model.named_parameters())
     own = [each.to_local() if isinstance(each, DTensor) else each for each in parameters.values()]
-    bad = torch.stack([(~torch.isfinite(each.detach())).any() for each in own])
+    bad = torch.stack([~has_finite_ends(each) for each in own])
     found = zip(parameters, world.add_up(bad.float()).tolist(), strict=True)
     first = next((name for name, ranks in found if ranks > 0), None)
     if first is not None:
