@@ -17,10 +17,10 @@ name of the output. Importing this module loads no torch, so that `--help` answe
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from glob import glob
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from s2s_ft.cli import parse, run
 from s2s_ft.decode.rescore_options import RescoreOptions
@@ -28,12 +28,28 @@ from s2s_ft.storage.output_file import checked_output, write_output
 
 if TYPE_CHECKING:
     from s2s_ft.decode.lines.traces import TraceHeader
-    from s2s_ft.decode.search.beam_search import Trace
+    from s2s_ft.decode.search.hypotheses import Trace
     from s2s_ft.text import TextCodec
 
 logger = logging.getLogger(__name__)
 
 PROGRAM = "python -m s2s_ft.decode.rescore"
+
+
+class Candidate(NamedTuple):
+    """A whole hypothesis of a trace.
+
+    Attributes:
+        score: Summed natural-log probability.
+        length: In tokens, the end mark included; its last token stands at step `length` - 1.
+        beam: Where in that step.
+        text_length: What `text_length` says of its ids.
+    """
+
+    score: float
+    length: int
+    beam: int
+    text_length: int
 
 
 def best_sequence(
@@ -46,40 +62,62 @@ def best_sequence(
     expected_length: float | None = None,
     min_length: int = 0,
 ) -> list[int]:
-    """The hypothesis of a trace that ranks best; of equal ones the first that the search met.
+    """The hypothesis of a trace that ranks best (see `best_candidate`).
 
     Args:
         trace: valid steps only, no padding.
         eos_id: id of the end mark.
         pad_id: id of a token that a text is cut at as well, wherever the model generated it.
-        length_penalty: reward for a token, or price of one away from `expected_length`; 0 = off.
-        alpha: exponent of the search's length penalty; only used where `length_penalty` is 0.
-        expected_length: in tokens, the end mark included; only used beside `length_penalty`.
-        min_length: fewest tokens, the end mark not counted. Where no hypothesis is that long, all
-            of them are ranked.
+        length_penalty: as `best_candidate` has it.
+        alpha: as `best_candidate` has it.
+        expected_length: as `best_candidate` has it.
+        min_length: as `best_candidate` has it.
 
     Returns:
         Its token ids, the end mark included if it has one; empty for a trace without steps.
     """
+    best = best_candidate(
+        candidates_of(trace, eos_id, pad_id),
+        length_penalty=length_penalty,
+        alpha=alpha,
+        expected_length=expected_length,
+        min_length=min_length,
+    )
+    return sequence_of(trace, best)
 
-    def rank(entry: tuple[int, int]) -> float:
-        step, beam = entry
-        score, length = trace.scores[step][beam], step + 1
+
+def best_candidate(
+    candidates: Sequence[Candidate],
+    *,
+    length_penalty: float = 0.0,
+    alpha: float = 0.0,
+    expected_length: float | None = None,
+    min_length: int = 0,
+) -> Candidate | None:
+    """The candidate that ranks best; of equal ones the first that the search met.
+
+    Args:
+        candidates: those of a trace.
+        length_penalty: reward for a token, or price of one away from `expected_length`; 0 = off.
+        alpha: exponent of the search's length penalty; only used where `length_penalty` is 0.
+        expected_length: in tokens, the end mark included; only used beside `length_penalty`.
+        min_length: fewest tokens, the end mark not counted. Where no candidate is that long, all of
+            them are ranked.
+
+    Returns:
+        None where there are no candidates.
+    """
+
+    def rank(candidate: Candidate) -> float:
+        score, length = candidate.score, candidate.length
         if length_penalty and expected_length is not None:
             return score - length_penalty * abs(length - expected_length)
         if length_penalty:
             return score + length_penalty * length
         return float(score / ((5 + length) / 6) ** alpha)
 
-    entries = list(_hypotheses(trace, eos_id, pad_id))
-    if min_length > 0:
-        long_enough = [
-            entry
-            for entry in entries
-            if text_length(_sequence(trace, *entry), eos_id, pad_id) >= min_length
-        ]
-        entries = long_enough or entries
-    return _sequence(trace, *max(entries, key=rank)) if entries else []
+    long_enough = [each for each in candidates if each.text_length >= min_length]
+    return max(long_enough or candidates, key=rank, default=None)
 
 
 def text_length(ids: Sequence[int], eos_id: int, pad_id: int | None) -> int:
@@ -87,8 +125,8 @@ def text_length(ids: Sequence[int], eos_id: int, pad_id: int | None) -> int:
     return next((index for index, token in enumerate(ids) if token in (eos_id, pad_id)), len(ids))
 
 
-def _hypotheses(trace: Trace, eos_id: int, pad_id: int | None) -> Iterator[tuple[int, int]]:
-    """(step, beam) of every end and of every entry of the last step, as the search met them.
+def candidates_of(trace: Trace, eos_id: int, pad_id: int | None) -> list[Candidate]:
+    """Every end and every entry of the last step, as the search met them.
 
     What continues an ended hypothesis is only there to fill the beam (its score carries -10000) and
     is left out. The search goes on after a padding token, so what continues that is not.
@@ -97,23 +135,36 @@ def _hypotheses(trace: Trace, eos_id: int, pad_id: int | None) -> Iterator[tuple
     last = next(
         (step for step, ids in enumerate(trace.ids) if ends.issuperset(ids)), len(trace.ids) - 1
     )
+    found: list[Candidate] = []
     was_ended: list[bool] = []
+    were_cut: list[int | None] = []  # each beam's text length, once it holds an end mark or padding
     for step in range(last + 1):
-        over = [step > 0 and was_ended[parent] for parent in trace.parents[step]]
-        for beam, token in enumerate(trace.ids[step]):
-            if not over[beam] and (token in ends or step == last):
-                yield step, beam
-        was_ended = [
-            gone or token == eos_id for gone, token in zip(over, trace.ids[step], strict=True)
+        ids, parents = trace.ids[step], trace.parents[step]
+        over = [step > 0 and was_ended[parent] for parent in parents]
+        cuts = [were_cut[parent] if step else None for parent in parents]
+        cuts = [
+            step if cut is None and token in ends else cut
+            for cut, token in zip(cuts, ids, strict=True)
         ]
+        for beam, token in enumerate(ids):
+            if not over[beam] and (token in ends or step == last):
+                cut, length = cuts[beam], step + 1
+                score = trace.scores[step][beam]
+                found.append(Candidate(score, length, beam, length if cut is None else cut))
+        was_ended = [gone or token == eos_id for gone, token in zip(over, ids, strict=True)]
+        were_cut = cuts
+    return found
 
 
-def _sequence(trace: Trace, step: int, beam: int) -> list[int]:
-    """The ids that lead to an entry, found by following the parents back."""
+def sequence_of(trace: Trace, candidate: Candidate | None) -> list[int]:
+    """The ids of a candidate, found by following the parents back; none for None."""
+    if candidate is None:
+        return []
     backwards: list[int] = []
-    for earlier in range(step, -1, -1):
-        backwards.append(trace.ids[earlier][beam])
-        beam = trace.parents[earlier][beam]
+    beam = candidate.beam
+    for step in range(candidate.length - 1, -1, -1):
+        backwards.append(trace.ids[step][beam])
+        beam = trace.parents[step][beam]
     return backwards[::-1]
 
 

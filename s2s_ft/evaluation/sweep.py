@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +32,8 @@ from s2s_ft.storage.output_file import checked_output, write_output
 
 if TYPE_CHECKING:
     from s2s_ft.decode.lines.traces import TraceHeader
-    from s2s_ft.decode.search.beam_search import Trace
+    from s2s_ft.decode.rescore import Candidate
+    from s2s_ft.decode.search.hypotheses import Trace
     from s2s_ft.evaluation.measures import Measure
     from s2s_ft.text import TextCodec
 
@@ -40,6 +41,9 @@ logger = logging.getLogger(__name__)
 
 PROGRAM = "python -m s2s_ft.evaluation.sweep"
 _ROUGE_MEAN = ("rouge1", "rouge2", "rougeLsum")
+
+Draw = Callable[[Setting], NDArray[np.float64]]
+"""Draws the compared score of a setting, on the same resamples for all of them."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +99,9 @@ def sweep(options: SweepOptions) -> int:
     chosen = Chosen(settings, header, _codec(header, options))
     for trace in read_traces(path):
         chosen.add(trace)
-    rows, samples = chosen.score(references, options)
+    rows, draw = chosen.score(references, options)
     best = best_row(rows)
-    _report(rows, best, samples, own, options, output)
+    _report(rows, best, draw, own, options, output)
     return 0
 
 
@@ -115,37 +119,46 @@ class Chosen:
 
     def add(self, trace: Trace) -> None:
         """Rank the hypotheses of the next example under every setting."""
-        from s2s_ft.decode.rescore import best_sequence, text_length
+        from s2s_ft.decode.rescore import best_candidate, candidates_of
 
-        header = self._header
-        places: dict[tuple[int, ...], int] = {}
-        row = []
-        for setting in self.settings:
-            ids = best_sequence(
-                trace,
-                eos_id=header.eos_id,
-                pad_id=header.pad_id,
+        candidates = candidates_of(trace, self._header.eos_id, self._header.pad_id)
+        winners = [
+            best_candidate(
+                candidates,
                 length_penalty=setting.reward,
                 alpha=setting.alpha,
                 min_length=setting.min_len,
             )
-            length = text_length(ids, header.eos_id, header.pad_id)
+            for setting in self.settings
+        ]
+        places = self._places(trace, list(dict.fromkeys(winners)))
+        self.rows.append([places[winner] for winner in winners])
+
+    def _places(
+        self, trace: Trace, winners: Sequence[Candidate | None]
+    ) -> dict[Candidate | None, int]:
+        """Write out what won under some setting, equal texts once; returns their places in M."""
+        from s2s_ft.decode.rescore import sequence_of
+
+        of_text: dict[tuple[int, ...], int] = {}
+        places = {}
+        for winner in winners:
+            ids = sequence_of(trace, winner)
+            length = 0 if winner is None else winner.text_length
             key = tuple(ids[:length])
-            if key not in places:
-                places[key] = len(self.texts)
+            if key not in of_text:
+                of_text[key] = len(self.texts)
                 self.texts.append(self._text(ids))
                 self.examples.append(len(self.rows))
                 self.lengths.append(length)
-            row.append(places[key])
-        self.rows.append(row)
+            places[winner] = of_text[key]
+        return places
 
-    def score(
-        self, references: Sequence[str], options: SweepOptions
-    ) -> tuple[list[Row], dict[Setting, NDArray[np.float64]]]:
+    def score(self, references: Sequence[str], options: SweepOptions) -> tuple[list[Row], Draw]:
         """Score every setting.
 
         Returns:
-            A row a setting, and the compared score of each setting on the same resamples.
+            A row a setting, and what draws the compared score of one of them.
         """
         repeated = [references[example] for example in self.examples]
         test_set = TestSet(repeated, options.scoring, options.protocol)
@@ -157,15 +170,21 @@ class Chosen:
             raise ValueError(f"--metric {options.grid.metric}: this protocol has only {shown}")
         table = np.asarray(self.rows)  # [N, G]
         lengths = np.asarray(self.lengths)
-        rows, samples = [], {}
+
+        def under(setting: Setting) -> list[Measure]:
+            picked = table[:, self.settings.index(setting)]
+            return [replace(m, statistics=m.statistics[picked]) for m in measures]
+
+        def draw(setting: Setting) -> NDArray[np.float64]:
+            return _samples([m for m in under(setting) if m.key in keys], options)
+
+        rows = []
         for column, setting in enumerate(self.settings):
-            picked = [replace(m, statistics=m.statistics[table[:, column]]) for m in measures]
-            scores = {m.key: float(m.values()[0]) for m in picked}
+            scores = {m.key: float(m.values()[0]) for m in under(setting)}
             objective = float(np.mean([scores[key] for key in keys]))
             mean = float(lengths[table[:, column]].mean())
             rows.append(Row(setting, objective, scores, mean))
-            samples[setting] = _samples([m for m in picked if m.key in keys], options)
-        return rows, samples
+        return rows, draw
 
     def _text(self, ids: Sequence[int]) -> str:
         from s2s_ft.decode.lines.outputs import one_line
@@ -203,14 +222,14 @@ def _samples(measures: Sequence[Measure], options: SweepOptions) -> NDArray[np.f
 def _report(
     rows: Sequence[Row],
     best: Row,
-    samples: dict[Setting, NDArray[np.float64]],
+    draw: Draw,
     own: Setting,
     options: SweepOptions,
     output: Path,
 ) -> None:
     """Print the table and the flags, and write the JSON file."""
     run_row = next(row for row in rows if row.setting == own)
-    gain = gain_over(best, run_row, samples)
+    gain = gain_over(best, run_row, draw)
     print(sweep_table(rows, best))
     print(
         f"\nbest {options.grid.metric}: {best.objective:.2f}, {gain['value']:+.2f} "
@@ -235,11 +254,9 @@ def _report(
     logger.info("the table is in %s", output)
 
 
-def gain_over(
-    best: Row, run_row: Row, samples: dict[Setting, NDArray[np.float64]]
-) -> dict[str, float]:
+def gain_over(best: Row, run_row: Row, draw: Draw) -> dict[str, float]:
     """What the best setting gains over that of the run, with interval and p-value."""
-    gains = samples[best.setting] - samples[run_row.setting]
+    gains = draw(best.setting) - draw(run_row.setting)
     observed = best.objective - run_row.objective
     low, high = percentile_interval(gains)
     return {"value": observed, "low": low, "high": high, "p_value": p_value(gains, observed)}

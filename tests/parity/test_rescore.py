@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from s2s_ft.decode.rescore import best_sequence
-from s2s_ft.decode.search.beam_search import Trace
+from s2s_ft.decode.search.hypotheses import Trace
 from tests.parity.conftest import GOLDEN, cases, read_json
 
 

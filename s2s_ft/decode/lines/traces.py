@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TextIO
 
-from s2s_ft.decode.search.beam_search import Trace
+from s2s_ft.decode.search.hypotheses import Trace
 
 TRACE_SUFFIX = ".trace.jsonl"
 _FORMAT = "s2s-ft trace"

@@ -21,7 +21,6 @@ from s2s_ft.decode.search.beams import NOT_FINITE, Beams, Record
 from s2s_ft.decode.search.choosing import Chooser
 from s2s_ft.decode.search.hypotheses import Hypothesis as Hypothesis
 from s2s_ft.decode.search.hypotheses import SearchResult as SearchResult
-from s2s_ft.decode.search.hypotheses import Trace as Trace
 from s2s_ft.decode.search.hypotheses import read_off
 from s2s_ft.decode.search.plan import SearchPlan as SearchPlan
 from s2s_ft.decode.search.plan import Stepper as Stepper

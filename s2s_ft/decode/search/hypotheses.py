@@ -16,8 +16,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import TYPE_CHECKING
 
-from s2s_ft.decode.search.settings import SearchSettings
+if TYPE_CHECKING:  # what reads traces and searches nothing needs no torch
+    from s2s_ft.decode.search.settings import SearchSettings
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,22 @@
 """Rescoring: each preference changes the choice as it says, and the command writes new texts."""
 
 import logging
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 
 from s2s_ft.decode.lines.traces import TraceHeader, header_line, trace_line
-from s2s_ft.decode.rescore import RescoreOptions, best_sequence, rescore
-from s2s_ft.decode.search.beam_search import Trace
+from s2s_ft.decode.rescore import (
+    RescoreOptions,
+    best_sequence,
+    candidates_of,
+    rescore,
+    sequence_of,
+    text_length,
+)
+from s2s_ft.decode.search.hypotheses import Trace
 from s2s_ft.decode.search.settings import SearchSettings
 from tests.unit.decode.markov import EOS, random_tables, run
 
@@ -115,6 +124,30 @@ def test_padding_ends_a_text():
     assert best_sequence(trace, eos_id=END, pad_id=PAD) == [5, PAD]
     assert best_sequence(trace, eos_id=END) == [5, PAD, 6]
     assert best_sequence(trace, eos_id=END, pad_id=PAD, min_length=2) == [5, PAD]
+
+
+@pytest.mark.parametrize("pad_id", [None, 1])
+def test_a_candidate_knows_the_length_of_its_text(pad_id):
+    """Also where it went on after padding, more than once."""
+    settings = SearchSettings(beam_size=3, max_length=9, eos_id=EOS, keep_trace=True)
+    lengths = []
+    for result in run(random_tables(40, 7, seed=3), settings):
+        for candidate in candidates_of(result.trace, EOS, pad_id):
+            ids = sequence_of(result.trace, candidate)
+            assert candidate.text_length == text_length(ids, EOS, pad_id)
+            lengths.append(len(ids) - candidate.text_length)
+    assert max(lengths) == 1 if pad_id is None else max(lengths) > 2
+
+
+def test_traces_are_read_without_torch():
+    """So that a mistyped name and a damaged file are told of at once."""
+    code = (
+        "import sys\nfrom s2s_ft.decode.rescore import main\n"
+        "try:\n    main(['--input', 'absent'])\nexcept ValueError as fault:\n    print(fault)\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert "no trace file" in done.stdout
 
 
 @pytest.fixture

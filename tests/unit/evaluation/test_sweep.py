@@ -2,11 +2,14 @@
 
 import json
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from s2s_ft.decode import rescore
 from s2s_ft.decode.lines.traces import TraceHeader, header_line, trace_line
-from s2s_ft.decode.search.beam_search import Trace
+from s2s_ft.decode.search.hypotheses import Trace
+from s2s_ft.evaluation import sweep
 from s2s_ft.evaluation.sweep import Row, best_row, main
 from s2s_ft.evaluation.sweep_options import GridOptions, Setting, settings_of
 
@@ -122,6 +125,24 @@ def test_the_scores_are_those_of_an_evaluation(
     shown = capsys.readouterr().out
     assert "alpha  reward  min_len" in shown
     assert "decode anew:" in shown
+
+
+def test_what_does_not_depend_on_the_setting_is_done_once(
+    output: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def counted(module: ModuleType, name: str) -> None:
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *args: (calls.append(name), real(*args))[1])
+
+    counted(rescore, "candidates_of")
+    counted(rescore, "sequence_of")
+    counted(sweep, "_samples")
+    swept(output, "long", "--alphas", "0,1,2,6", "--min_lens", "0,1,2,3")
+    assert calls.count("candidates_of") == 3  # one a trace
+    assert calls.count("sequence_of") == 3 * len(TEXTS)  # one for each that wins
+    assert calls.count("_samples") == 2  # of the best setting and of the run's own
 
 
 @pytest.mark.parametrize(

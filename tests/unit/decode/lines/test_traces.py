@@ -12,7 +12,7 @@ from s2s_ft.decode.lines.traces import (
     read_traces,
     trace_line,
 )
-from s2s_ft.decode.search.beam_search import Trace
+from s2s_ft.decode.search.hypotheses import Trace
 
 HEADER = TraceHeader(
     num_examples=3,
