@@ -13,6 +13,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -127,7 +128,9 @@ class TextCodec:
 
     def with_vocab_size(self, vocab_size: int) -> TextCodec:
         """The same codec for a model with `vocab_size` output rows (ValueError if too few)."""
-        return TextCodec(self.tokenizer, vocab_size, self.new_tokens)
+        same = copy(self)
+        same.special = _special_ids(self.tokenizer, self._vocabulary, vocab_size)
+        return same
 
     def with_tokens(self, tokens: Sequence[str]) -> TextCodec:
         """The same codec with further tokens, which `new_tokens` tells of.

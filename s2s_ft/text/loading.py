@@ -139,9 +139,14 @@ def _set_casing(tokenizer: PreTrainedTokenizerFast, name: str, *, do_lower_case:
 
 def _adopt_conventional_names(tokenizer: PreTrainedTokenizerFast) -> None:
     """Gives roles to well-known special tokens when only a bare tokenizer.json was found."""
-    vocabulary = tokenizer.get_vocab()
     stand_ins = {"cls_token": tokenizer.bos_token, "sep_token": tokenizer.eos_token}
-    for role, names in CONVENTIONAL_NAMES.items():
-        known = next((name for name in names if name in vocabulary), None)
-        if getattr(tokenizer, role) is None and stand_ins.get(role) is None and known:
+    lacking = [
+        role
+        for role in CONVENTIONAL_NAMES
+        if getattr(tokenizer, role) is None and stand_ins.get(role) is None
+    ]
+    vocabulary = tokenizer.get_vocab() if lacking else {}
+    for role in lacking:
+        known = next((name for name in CONVENTIONAL_NAMES[role] if name in vocabulary), None)
+        if known:
             tokenizer.add_special_tokens({role: known})

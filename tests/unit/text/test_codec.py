@@ -40,6 +40,14 @@ class TestSpecialIds:
         assert codec.special.vocab_size == 16
         assert wider.fingerprint == codec.fingerprint
 
+    def test_another_vocab_size_is_no_reason_to_read_the_tokenizer_again(
+        self, codec: TextCodec, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """With a quarter of a million words that takes most of a second."""
+        monkeypatch.setattr(codec.tokenizer, "get_vocab", None)
+        wider = codec.with_vocab_size(64)
+        assert wider.encode(["hello", ["world"]]) == codec.encode(["hello", ["world"]])
+
     def test_a_model_too_small_for_the_tokenizer(self, codec: TextCodec) -> None:
         with pytest.raises(ValueError, match=r"ids up to 15 .* only 15 output rows.*--tokenizer"):
             codec.with_vocab_size(15)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from s2s_ft.text import TextCodec
+from s2s_ft.text import TextCodec, loading
 from tests.unit.text.small_tokenizers import (
     KINDS,
     byte_level,
@@ -59,6 +59,14 @@ class TestLoad:
         codec = TextCodec.load(folder)
         assert (codec.special.cls, codec.special.sep, codec.special.mask) == (2, 3, 4)
         assert codec.encode([["nowhere"]]) == [[1]]
+
+    @pytest.mark.parametrize("make", KINDS)
+    def test_where_every_role_is_given_no_words_are_looked_at(
+        self, make: Callable[[Path], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tokenizer = TextCodec.load(make(tmp_path)).tokenizer
+        monkeypatch.setattr(tokenizer, "get_vocab", None)
+        loading._adopt_conventional_names(tokenizer)
 
     def test_vocabulary_and_merges(self, tmp_path: Path) -> None:
         trained = Tokenizer.from_file(str(byte_level(tmp_path / "trained") / "tokenizer.json"))
