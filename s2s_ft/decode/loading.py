@@ -39,7 +39,7 @@ class FineTuned:
         method: its method, with the lengths of this run.
         tokenizer: folder or hub name that the tokenizer was loaded from.
         do_lower_case: the casing that it was loaded with; None = as its files say.
-        weights: SHA-256 of its weights, as its files hold them.
+        weights: SHA-256 of its weights, as its files hold them; empty where nobody asked for it.
         config: SHA-256 of its config.
     """
 
@@ -88,13 +88,23 @@ def find_checkpoints(model_path: str) -> list[str]:
     return found
 
 
-def load(name: str, options: DecodeOptions, device: torch.device) -> FineTuned:
+def load(
+    name: str,
+    options: DecodeOptions,
+    device: torch.device,
+    *,
+    hash_weights: bool = False,
+    pack_weights: bool = True,
+) -> FineTuned:
     """Load a checkpoint and settle what its own settings and the flags say.
 
     Args:
         name: folder or hub id.
         options: all options of the run.
         device: where the model goes.
+        hash_weights: whether to say which weights they are, for which all of them are read.
+        pack_weights: whether to put them in the order of a CPU's products, where that pays; only
+            for a model that is to compute.
 
     Raises:
         ValueError: the checkpoint or tokenizer cannot be loaded, they do not fit each other, or
@@ -125,12 +135,15 @@ def load(name: str, options: DecodeOptions, device: torch.device) -> FineTuned:
         max_source_length=lengths.longest_source(options),
         max_target_length=lengths.longest_target(options),
     )
-    weights, config = weights_of(model), config_of(model)
-    model = _in_its_format(model.to(device).eval(), options.runtime)
+    # Before its format changes them.
+    weights, config = weights_of(model) if hash_weights else "", config_of(model)
+    model = _in_its_format(model.to(device).eval(), options.runtime, pack_weights=pack_weights)
     return FineTuned(model, codec, method, tokenizer, lower, weights, config)
 
 
-def _in_its_format(model: Seq2SeqModel, options: DecodeRuntimeOptions) -> Seq2SeqModel:
+def _in_its_format(
+    model: Seq2SeqModel, options: DecodeRuntimeOptions, *, pack_weights: bool
+) -> Seq2SeqModel:
     """The model in the number format of `--fp16`, `--bf16` or `--int8`, and on a CPU with weights
     in the order of its products; autocast alone would make the weights anew at every step.
     """
@@ -146,7 +159,8 @@ def _in_its_format(model: Seq2SeqModel, options: DecodeRuntimeOptions) -> Seq2Se
         return model
     if options.bf16:
         model = model.bfloat16()
-    if model.device.type == "cpu" and not options.torch_compile:  # graphs know no packed weights
+    is_compiled = options.torch_compile  # graphs know no packed weights
+    if pack_weights and model.device.type == "cpu" and not is_compiled:
         pack_linear_layers(model)
     return model
 

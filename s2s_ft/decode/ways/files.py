@@ -83,13 +83,14 @@ def decode_file(name: str, options: DecodeOptions, device: torch.device, ranks: 
     _check_ranks(options, ranks)
     if options.runtime.workers > 1:
         # Loaded here only for what it knows; the workers have models of their own.
-        here = load(name, options, torch.device("cpu"))
+        cpu = torch.device("cpu")
+        here = load(name, options, cpu, hash_weights=True, pack_weights=False)
         job = _job(output, Decoder.of(here, options, device), device)
         del here
         give_back_freed_memory()
         _do(job, lambda shares, bar: _by_workers(name, options, shares), resume=resume)
     else:
-        decoder = Decoder.of(load(name, options, device), options)
+        decoder = Decoder.of(load(name, options, device, hash_weights=True), options)
         job = _job(output, decoder, device)
         if not ranks.is_main:
             ranks.serve(job.shares, lambda share: _decoded(decoder, share))

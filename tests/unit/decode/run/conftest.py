@@ -34,7 +34,7 @@ def search(monkeypatch, codec):
     """What the stand-in saw: `batches` of sources, the `settings`; `fail_at` makes a row fail."""
     seen = SimpleNamespace(sources=[], settings=None, left_to_right=None, fault=None, fail_at=-1)
 
-    def load(name, options, device):
+    def load(name, options, device, hash_weights=False):
         longest_target = options.search.max_tgt_length or 128
         longest = (options.data.max_seq_length or 512) - longest_target
         method = method_named(
@@ -44,7 +44,9 @@ def search(monkeypatch, codec):
             max_target_length=longest_target,
         )
         model = SimpleNamespace(settings=Seq2SeqSettings(), name=name, device=device)
-        return FineTuned(model, codec, method, codec.tokenizer.name_or_path, None, "weights")
+        return FineTuned(
+            model, codec, method, codec.tokenizer.name_or_path, None, "weights" * hash_weights
+        )
 
     def generate(
         model, method, requests, settings, *, budget, left_to_right_source=False, is_wanted=None
