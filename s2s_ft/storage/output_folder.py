@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from s2s_ft.storage import syncing
 from s2s_ft.storage.output_file import writing
 
 
@@ -49,9 +50,9 @@ def written_whole(folder: str | Path, flag: str = "--output_dir") -> Iterator[Pa
     try:
         yield temporary
         with writing(folder, flag):
-            _sync_all(temporary)
+            syncing.sync_all(temporary)
             temporary.replace(final)  # an empty folder makes way
-            _sync(final.parent)
+            syncing.sync(final.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -66,24 +67,3 @@ def _checked(folder: str | Path, flag: str) -> Path:
         what = "a mount point" if final.is_mount() else "the folder that you are in"
         raise ValueError(f"{flag} {folder}: is {what}; name a folder in it")
     return final
-
-
-def _sync_all(folder: Path) -> None:
-    """Have everything on the disk, readable by who may open the folder."""
-    readable = folder.stat().st_mode & 0o666  # weight files are written for their owner alone
-    for path in folder.rglob("*"):
-        if path.is_file():
-            path.chmod(readable)
-            _sync(path)
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        if not path.is_dir():  # some network file systems cannot sync a folder
-            raise
-    finally:
-        os.close(descriptor)

@@ -14,7 +14,6 @@ deleted, and the folder stays.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import re
@@ -25,6 +24,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from s2s_ft.storage import syncing
 from s2s_ft.storage.checkpoint_record import find_fault, write_record
 from s2s_ft.storage.removal import discard
 
@@ -54,7 +54,7 @@ def commit(final: Path, write: Callable[[Path], None], record: Mapping[str, Any]
         temporary.mkdir()
         write(temporary)
         write_record(temporary, record)
-        _sync_all(temporary)
+        syncing.sync_all(temporary)
         _put_in_place(temporary, final)
     return final
 
@@ -64,7 +64,7 @@ def remove(folder: Path) -> None:
     going = folder.with_name(folder.name + _REMOVED)
     discard(going)
     folder.rename(going)
-    _sync(folder.parent)
+    syncing.sync(folder.parent)
     discard(going)
 
 
@@ -73,7 +73,7 @@ def make_folder(folder: Path) -> None:
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     for path in reversed(missing):
         path.mkdir(exist_ok=True)
-        _sync(path.parent)
+        syncing.sync(path.parent)
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is not a folder")
 
@@ -101,7 +101,7 @@ def put_right(parent: Path, names: re.Pattern[str]) -> None:
             if os.path.lexists(final):
                 remove(final)
             leftover.rename(final)
-            _sync(parent)
+            syncing.sync(parent)
         else:
             logger.warning("removing %s, left by an interrupted save", leftover)
             _try_to_discard(leftover)
@@ -140,16 +140,6 @@ def _trouble_with_the_disk(error: Exception) -> str | None:
     return None
 
 
-def _sync_all(folder: Path) -> None:
-    """Have everything in a folder on the disk, its names too, and readable by who may open it."""
-    readable = folder.stat().st_mode & 0o666  # weight files are written for their owner alone
-    for path in folder.rglob("*"):
-        if path.is_file():
-            path.chmod(readable)
-        _sync(path)
-    _sync(folder)
-
-
 def _put_in_place(temporary: Path, final: Path) -> None:
     """Rename; what has the name makes way first and is deleted once the disk knows the new one."""
     old = final.with_name(final.name + _OLD)
@@ -157,7 +147,7 @@ def _put_in_place(temporary: Path, final: Path) -> None:
         discard(old)
         final.rename(old)
     temporary.rename(final)
-    _sync(final.parent)
+    syncing.sync(final.parent)
     _try_to_discard(old)
 
 
@@ -167,16 +157,3 @@ def _try_to_discard(leftover: Path) -> None:
         discard(leftover)
     except OSError as error:
         logger.warning("%s could not be removed: %s", leftover, error.strerror or error)
-
-
-def _sync(path: Path) -> None:
-    """Have the operating system put a file, or the names in a folder, on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        # Some network file systems cannot sync a folder; they keep its names safe by themselves.
-        if not (path.is_dir() and error.errno in (errno.EINVAL, errno.ENOTSUP)):
-            raise
-    finally:
-        os.close(descriptor)

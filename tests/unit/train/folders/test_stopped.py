@@ -20,8 +20,8 @@ from pathlib import Path
 
 import pytest
 
+from s2s_ft.storage import syncing
 from s2s_ft.storage.checkpoint_record import find_fault
-from s2s_ft.train import folders
 from s2s_ft.train.folders import commit, make_folder, put_right, remove
 from tests.unit.train.folders.small import FILES, NAMES, record, writing
 
@@ -166,12 +166,12 @@ def test_the_disk_knows_each_part_before_the_next_depends_on_it(
     goes.
     """
     log: list[tuple[str, str]] = []
-    sync, rename, rmtree = folders._sync, Path.rename, shutil.rmtree
+    sync, rename, rmtree = syncing.sync, Path.rename, shutil.rmtree
 
     def note(what: str, path: Path) -> None:
         log.append((what, path.relative_to(saved.parent).as_posix()))
 
-    monkeypatch.setattr(folders, "_sync", lambda path: (note("sync", path), sync(path)))
+    monkeypatch.setattr(syncing, "sync", lambda path: (note("sync", path), sync(path)))
     monkeypatch.setattr(
         Path, "rename", lambda path, new: (note("rename", path), rename(path, new))[1]
     )
@@ -192,7 +192,7 @@ def test_the_disk_knows_each_part_before_the_next_depends_on_it(
 
 def test_a_new_folder_is_known_to_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[Path] = []
-    monkeypatch.setattr(folders, "_sync", synced.append)
+    monkeypatch.setattr(syncing, "sync", synced.append)
     make_folder(tmp_path / "a" / "b")
     make_folder(tmp_path / "a" / "b")
     assert synced == [tmp_path, tmp_path / "a"]
