@@ -31,8 +31,8 @@ from s2s_ft.data.examples import read_examples
 from s2s_ft.layout import Batch, Corrupted, lay_out
 from s2s_ft.methods import PseudoMask
 from s2s_ft.model import rectangles, rows, seq2seq
-from s2s_ft.model.attention import FullPass
 from s2s_ft.model.cpu_training import adapt_to_cpu
+from s2s_ft.model.full_pass import FullPass
 from s2s_ft.model.loss import smoothed_loss
 from s2s_ft.model.memory import keep_freed_memory
 from s2s_ft.model.pattern import MASKED, visible

@@ -1,11 +1,11 @@
 """The attention function that makes an encoder sequence-to-sequence, and the plans that tell it
 what to do.
 
-Notable: this and `pattern.py`, which draws who looks at whom, are the only places that know masks,
-sliding windows, the relative-position bias, attention kernels and (with `cache.py`) the cache. It
-is registered with transformers under `IMPLEMENTATION`; every encoder that goes through
-`AttentionInterface` hands the keyword `attention_plan` of its `forward` down to it, together with
-the layer (`module.layer_idx`).
+Notable: this, the plans and `pattern.py`, which draws who looks at whom, are the only places that
+know masks, sliding windows, the relative-position bias, attention kernels and (with `cache.py`) the
+cache. The function is registered with transformers under `IMPLEMENTATION`; every encoder that goes
+through `AttentionInterface` hands the keyword `attention_plan` of its `forward` down to it,
+together with the layer (`module.layer_idx`).
 
 Letters: B batch, H heads, G key/value heads, Q queries, K keys, D head size, S source, T target, L
 row length.
@@ -15,21 +15,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
-
-from s2s_ft.layout import Batch
-from s2s_ft.model.cpu_attention import Bias, packed_attention
-from s2s_ft.model.packing import PackedRows
-from s2s_ft.model.pattern import distance_bias, visible
-from s2s_ft.model.positions import RelativePositionBias
-from s2s_ft.model.rectangles import Rectangles
-from s2s_ft.model.shapes import FINE, rounded_rows, steps_on
 
 IMPLEMENTATION = "s2s_ft"
 """Name under which the attention function is registered with transformers."""
@@ -167,113 +158,3 @@ def shared_heads(tensor: Tensor, num_heads: int) -> Tensor:
     """
     groups = num_heads // tensor.shape[1]
     return tensor if groups == 1 else tensor.repeat_interleave(groups, dim=1)
-
-
-class FullPass(AttentionPlan):
-    """A whole batch in one pass: training, and the reference that incremental decoding is tested
-    against.
-
-    The encoder sees the true tokens of the batch side by side, [1, C]; only here they are put in
-    their places in the rectangle, for the length of one attention. Where it pays, rows that nobody
-    reads follow them (`shapes.py`).
-
-    Attributes:
-        cells: [C] int64 the tokens that the encoder is to see, as `example * L + column`.
-    """
-
-    def __init__(
-        self,
-        batch: Batch,
-        relative: RelativePositionBias | None = None,
-        *,
-        left_to_right_source: bool = False,
-    ) -> None:
-        """Take a batch; see `visible` for `left_to_right_source`."""
-        self._is_written_out = batch.ids.device.type == "cpu" and relative is None
-        self._steps = steps_on(batch.ids.device) if self._is_written_out else FINE
-        self.cells, self.read_rows = rounded_rows(batch, self._steps)
-        self._batch = batch
-        self._relative = relative
-        self._left_to_right_source = left_to_right_source
-        self._biases: dict[int | None, tuple[Tensor, Tensor]] = {}
-        self._rectangle_biases: dict[int | None, list[tuple[Bias, Bias]]] = {}
-
-    def attend(
-        self, layer: int, query: Tensor, key: Tensor, value: Tensor, call: AttentionCall
-    ) -> Tensor:
-        """Source rows over source keys, all other rows over all keys; all tensors are packed."""
-        # The relative bias learns, and its gradient is autograd's work.
-        if self._is_written_out:
-            return self._attend_written_out(layer, query, key, value, call)
-        return self._attend_by_autograd(layer, query, key, value, call)
-
-    def _attend_written_out(
-        self, layer: int, query: Tensor, key: Tensor, value: Tensor, call: AttentionCall
-    ) -> Tensor:
-        """See `cpu_attention.py`."""
-        heads = query.shape[1]
-        return packed_attention(
-            query,
-            shared_heads(key, heads),
-            shared_heads(value, heads),
-            rectangles=self._rectangles,
-            biases=self._biases_of_rectangles(call.window),
-            scaling=call.scaling,
-            dropout=call.dropout,
-            rest_only=layer == self.narrowed_layer,
-        )
-
-    def _attend_by_autograd(
-        self, layer: int, query: Tensor, key: Tensor, value: Tensor, call: AttentionCall
-    ) -> Tensor:
-        """The same from torch's own operations."""
-        size = self._batch.source_size
-        source_bias, rest_bias = self._bias(call.window)
-        query, key, value = (self._rows.spread(each) for each in (query, key, value))
-        source_query = query[:, :, :size]
-        if layer == self.narrowed_layer:  # its source rows give keys and values and are not read
-            source = torch.zeros_like(source_query)
-        else:
-            source = attention(
-                source_query, key[:, :, :size], value[:, :, :size], source_bias, call
-            )
-        rest = attention(query[:, :, size:], key, value, rest_bias, call)
-        return self._rows.gather(torch.cat([source, rest], dim=2))
-
-    @cached_property
-    def _rows(self) -> PackedRows:
-        """Where the packed rows are in the batch's rectangle."""
-        return PackedRows(self._batch.ids.shape, self._batch.cells)
-
-    @cached_property
-    def _rectangles(self) -> Rectangles:
-        """Where they are in rectangles of like shape."""
-        return Rectangles(self._batch, self._steps, len(self.cells))
-
-    def _bias(self, window: int | None) -> tuple[Tensor, Tensor]:
-        """Biases of the two products; layers with the same window share them."""
-        if window not in self._biases:
-            self._biases[window] = self._two_biases(self._batch, window)
-        return self._biases[window]
-
-    def _biases_of_rectangles(self, window: int | None) -> list[tuple[Bias, Bias]]:
-        """The same of each rectangle, with the columns that they touch."""
-        if window not in self._rectangle_biases:
-            self._rectangle_biases[window] = [
-                (Bias.of(source), Bias.of(rest))
-                for part in self._rectangles.parts
-                for source, rest in [self._two_biases(part.batch, window)]
-            ]
-        return self._rectangle_biases[window]
-
-    def _two_biases(self, batch: Batch, window: int | None) -> tuple[Tensor, Tensor]:
-        """Of the source rows on source keys, and of all other rows on all keys."""
-        allowed = visible(batch, left_to_right_source=self._left_to_right_source)
-        size, positions = batch.source_size, batch.positions
-        of_source = positions[:, :size]
-        return (
-            distance_bias(allowed[:, :size, :size], of_source, of_source, self._relative, window),
-            distance_bias(
-                allowed[:, size:], positions[:, size:], positions, self._relative, window
-            ),
-        )

@@ -74,11 +74,8 @@ def packed_attention(  # noqa: PLR0913 (what one layer's attention is made of)
         rest_only: Nobody reads what the source rows give, which is then 0.
 
     Returns:
-        [1, H, C, D], in the type of autocast where that is on.
+        [1, H, C, D].
     """
-    if torch.is_autocast_enabled("cpu"):
-        dtype = torch.get_autocast_dtype("cpu")
-        query, key, value = (each.to(dtype) for each in (query, key, value))
     used = [(None if rest_only else source, rest) for source, rest in biases]
     result: Tensor = _PackedAttention.apply(  # type: ignore[no-untyped-call]
         query, key, value, rectangles, used, scaling, dropout

@@ -18,6 +18,11 @@ from torch import Tensor, nn
 LEVELS = 1 << 16
 
 
+def kept_levels(probability: float) -> int:
+    """How many of the levels are kept, for a probability of dropping above 0 and below 1."""
+    return min(max(1, round((1.0 - probability) * LEVELS)), LEVELS - 1)
+
+
 def keep_mask(size: Sequence[int], probability: float, like: Tensor) -> tuple[Tensor, float]:
     """What dropout keeps.
 
@@ -29,7 +34,7 @@ def keep_mask(size: Sequence[int], probability: float, like: Tensor) -> tuple[Te
     Returns:
         A mask of 1 (kept) and 0, and the factor that restores the mean.
     """
-    kept = min(max(1, round((1.0 - probability) * LEVELS)), LEVELS - 1)
+    kept = kept_levels(probability)
     count = 1
     for each in size:
         count *= each

@@ -57,9 +57,14 @@ def distance_bias(
         return torch.where(allowed, 0.0, MASKED).unsqueeze(1)
     distance = key_positions.unsqueeze(1) - query_positions.unsqueeze(2)
     if window is not None:
-        allowed = allowed & (distance.abs() < window)
+        allowed = allowed & in_window(distance, window)
     bias = torch.where(allowed, 0.0, MASKED).unsqueeze(1)
     return bias if relative is None else bias + relative(distance)
+
+
+def in_window(distance: Tensor, window: int) -> Tensor:
+    """Whether positions so far from each other see each other, in a layer with a window."""
+    return distance.abs() < window
 
 
 def visible(batch: Batch, *, left_to_right_source: bool = False) -> Tensor:

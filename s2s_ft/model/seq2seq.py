@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from s2s_ft.layout import Batch
-from s2s_ft.model.attention import AttentionPlan, FullPass
+from s2s_ft.model.attention import AttentionPlan
 from s2s_ft.model.cache import CacheShape, KeyValueCache
 from s2s_ft.model.encode_pass import EncodePass
+from s2s_ft.model.full_pass import FullPass
 from s2s_ft.model.loss import smoothed_loss
 from s2s_ft.model.passes import StepPass
 from s2s_ft.model.positions import RelativePositionBias, position_offset

@@ -24,6 +24,8 @@ from s2s_ft.model.adapters import add_adapter, require_peft
 from s2s_ft.model.compilation import compile_encoder, recompute_activations
 from s2s_ft.model.cpu_training import adapt_to_cpu
 from s2s_ft.model.memory import keep_freed_memory
+from s2s_ft.model.native.library import is_wanted
+from s2s_ft.model.native.trial import is_available
 from s2s_ft.model.precision import fast_float32_matmul
 from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.options import TrainOptions, as_dict
@@ -158,6 +160,11 @@ def _choose_arithmetic(options: TrainOptions, world: World) -> Precision:
             precision.name,
             products,
         )
+        if not is_available() and is_wanted():
+            logger.info(
+                "attention is computed by torch's operations, which takes an update about a fifth "
+                "longer: there is no C compiler here that its own kernel could be built with (gcc)"
+            )
     return precision
 
 

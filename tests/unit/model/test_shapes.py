@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from s2s_ft.corruption import USUAL
 from s2s_ft.layout import Batch
 from s2s_ft.methods import METHODS, Method, PseudoMask
-from s2s_ft.model import attention, rows, shapes
+from s2s_ft.model import full_pass, positions, rows, shapes
 from s2s_ft.model.cpu_training import adapt_to_cpu
 from s2s_ft.model.pretrained import load_finetuned
 from s2s_ft.model.shapes import COARSE, FINE, Steps, rounded_rows, steps_on
@@ -68,7 +68,7 @@ def test_rows_are_rounded_up(
 @pytest.fixture
 def coarse(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Makes every pass that begins from then on a coarse one."""
-    return lambda: monkeypatch.setattr(attention, "steps_on", lambda _device: COARSE)
+    return lambda: monkeypatch.setattr(full_pass, "steps_on", lambda _device: COARSE)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -131,7 +131,7 @@ def test_with_a_relative_bias_no_row_is_added(
     coarse()
     model = load_finetuned(str(tiny_checkpoint("bert")))
     batch = batch_of(PseudoMask(SPECIAL, 20, 8))
-    plan = attention.FullPass(batch, model.relative_position_bias)
+    plan = full_pass.FullPass(batch, model.relative_position_bias)
     assert len(plan.cells) == COARSE.rows
-    bias = attention.RelativePositionBias(8, 16, 4)
-    assert torch.equal(attention.FullPass(batch, bias).cells, batch.cells)
+    bias = positions.RelativePositionBias(8, 16, 4)
+    assert torch.equal(full_pass.FullPass(batch, bias).cells, batch.cells)

@@ -1,0 +1,137 @@
+"""Where compiled kernels are kept, and what happens where there can be none."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from s2s_ft.model.native import library, trial
+from s2s_ft.model.native.library import load_library
+
+pytestmark = pytest.mark.skipif(not trial.is_available(), reason="no C compiler here")
+
+
+LOAD = (
+    "import torch; from s2s_ft.model.native.library import load_library; "
+    "assert load_library() is not None"
+)
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache, where libraries come to lie."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "s2s_ft"
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_it_is_built_once(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(load_library(), ctypes.CDLL)
+    (name,) = files(kept)
+    assert name.startswith("attention-")
+    assert name.endswith(".so")
+    written = (kept / name).stat().st_mtime_ns
+    monkeypatch.setenv("CC", "false")
+    assert isinstance(load_library(), ctypes.CDLL)
+    assert (kept / name).stat().st_mtime_ns == written
+
+
+def test_another_processor_has_a_library_of_its_own(
+    kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_library()
+    monkeypatch.setattr(library, "_processor", lambda: "another")
+    load_library()
+    assert len(files(kept)) == 2
+
+
+def test_it_can_be_switched_off(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S2S_FT_NATIVE", "0")
+    assert load_library() is None
+    assert not kept.exists()
+
+
+@pytest.mark.parametrize("compiler", ["false", "no-such-compiler"])
+def test_a_compiler_that_fails_leaves_nothing_behind(
+    kept: Path, compiler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CC", compiler)
+    assert load_library() is None
+    assert files(kept) == []
+
+
+def test_without_a_compiler_there_is_none(
+    kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert load_library() is None
+    assert "neither gcc nor cc" in caplog.text
+    assert files(kept) == []
+
+
+def test_a_folder_that_others_write_to_is_not_trusted(kept: Path) -> None:
+    kept.mkdir(parents=True)
+    kept.chmod(0o777)
+    assert isinstance(load_library(), ctypes.CDLL)  # built for this process alone
+    assert files(kept) == []
+
+
+def test_a_place_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert isinstance(load_library(), ctypes.CDLL)
+
+
+def test_a_damaged_library_is_built_anew(kept: Path) -> None:
+    kept.mkdir(parents=True, mode=0o700)
+    subprocess.run([sys.executable, "-c", LOAD], check=True)
+    (name,) = files(kept)
+    whole = (kept / name).read_bytes()
+    (kept / name).unlink()
+    (kept / name).write_bytes(b"no library")
+    assert isinstance(load_library(), ctypes.CDLL)
+    assert (kept / name).read_bytes() == whole
+
+
+def test_several_processes_may_build_it_at_once(kept: Path) -> None:
+    started = [subprocess.Popen([sys.executable, "-c", LOAD]) for _ in range(3)]
+    assert [process.wait(timeout=300) for process in started] == [0, 0, 0]
+    assert len(files(kept)) == 1
+
+
+def test_a_kernel_that_computes_something_else_is_left_aside(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real = trial.attend
+    monkeypatch.setattr(trial, "attend", lambda *rows, **rest: real(*rows, **rest) * 1.001)
+    trial.is_available.cache_clear()
+    try:
+        assert not trial.takes(torch.float32)
+    finally:
+        trial.is_available.cache_clear()
+    assert "left aside" in caplog.text
+
+
+def test_it_runs_in_torchs_own_threads(kept: Path) -> None:
+    load_library()
+    mapped = Path("/proc/self/maps").read_text(encoding="utf-8")
+    names = ("libgomp", "libiomp", "libomp")
+    openmp = {
+        os.path.realpath(parts[5])
+        for line in mapped.splitlines()
+        if len(parts := line.split(maxsplit=5)) == 6 and Path(parts[5]).name.startswith(names)
+    }
+    assert len([path for path in openmp if "/torch/" in path]) == 1
+    assert len([path for path in openmp if "/torch/" not in path]) == 0
