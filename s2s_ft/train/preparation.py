@@ -23,13 +23,10 @@ from s2s_ft.model import pretrained
 from s2s_ft.model.adapters import add_adapter, require_peft
 from s2s_ft.model.compilation import compile_encoder, recompute_activations
 from s2s_ft.model.cpu_training import adapt_to_cpu
-from s2s_ft.model.memory import keep_freed_memory
-from s2s_ft.model.native.library import is_wanted
-from s2s_ft.model.native.trial import is_available
-from s2s_ft.model.precision import fast_float32_matmul
 from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.options import TrainOptions, as_dict
 from s2s_ft.text import TextCodec, read_tokens
+from s2s_ft.train.arithmetic import choose_arithmetic
 from s2s_ft.train.distributed import World, wrap
 from s2s_ft.train.evaluate import Validator
 from s2s_ft.train.feed import TrainingData
@@ -37,10 +34,9 @@ from s2s_ft.train.fitting import batches_of, micro_batch_size
 from s2s_ft.train.layers import rate_factors
 from s2s_ft.train.lines import OPTIONS, write_json
 from s2s_ft.train.optimizer import make_optimizer
-from s2s_ft.train.precision import Precision, choose_precision
+from s2s_ft.train.precision import Precision
 from s2s_ft.train.resume import RunFacts
 from s2s_ft.train.schedule import Schedule, global_batch_size, plan_schedule
-from s2s_ft.train.sharding import check_torch
 from s2s_ft.train.shared_store import built_by_main
 from s2s_ft.train.step import TrainState
 from s2s_ft.train.teacher import attach_teacher, identity_of, load_teacher
@@ -78,7 +74,7 @@ def prepare(options: TrainOptions, world: World) -> Preparation:
         ValueError: The options or the data do not fit.
         EnvironmentFault: A package or a file system is missing.
     """
-    precision = _choose_arithmetic(options, world)
+    precision = choose_arithmetic(options, world)
     # Fresh weights are the same on every rank and in every start of the run.
     torch.manual_seed(options.runtime.seed)
     with world.main_first():
@@ -134,38 +130,6 @@ def write_options(options: TrainOptions, preparation: Preparation) -> None:
         "batches": batches_of(data),
     }
     write_json(Path(options.checkpoint.output_dir) / OPTIONS, content)
-
-
-def _choose_arithmetic(options: TrainOptions, world: World) -> Precision:
-    """The GPU if there is one and it may be used, else the CPU; and the precision on it."""
-    runtime = options.runtime
-    on_gpu = torch.cuda.is_available() and not runtime.no_cuda
-    device = torch.device("cuda", world.local_rank) if on_gpu else torch.device("cpu")
-    if runtime.fsdp and world.size > 1:
-        check_torch(device, looks=options.validation.dev_file is not None)
-    precision = choose_precision(
-        device, fp16=runtime.fp16, bf16=runtime.bf16, fp16_opt_level=runtime.fp16_opt_level
-    )
-    ranks = f"{world.size} processes, this one" if world.size > 1 else "training"
-    if on_gpu:
-        name = torch.cuda.get_device_name(device)
-        logger.info("%s on %s (%s), %s", ranks, device, name, precision.name)
-    else:
-        keep_freed_memory()
-        products = fast_float32_matmul()
-        logger.info(
-            "%s on the CPU, %d threads, %s (matmul %s)",
-            ranks,
-            torch.get_num_threads(),
-            precision.name,
-            products,
-        )
-        if not is_available() and is_wanted():
-            logger.info(
-                "attention is computed by torch's operations, which takes an update about a fifth "
-                "longer: there is no C compiler here that its own kernel could be built with (gcc)"
-            )
-    return precision
 
 
 def _check_models(options: TrainOptions) -> None:

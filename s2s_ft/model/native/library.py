@@ -1,6 +1,6 @@
 """The compiled kernel: built by the machine's own C compiler when it is first wanted, then kept.
 
-    <cache>/s2s_ft/attention-<key>.so      key: sources, compiler's options, processor, OpenMP
+    <cache>/s2s_ft/attention-<key>.so      key: sources, compiler and options, OpenMP, processor
 
 Notable: the compiler is told to use all that this processor has, so the key tells processors apart:
 a home folder may be shared by machines that differ. A library is loaded only from a folder that
@@ -32,9 +32,12 @@ logger = logging.getLogger(__name__)
 SWITCH = "S2S_FT_NATIVE"
 """Variable of the environment that switches compiled kernels off, with the value 0."""
 
-SOURCES = ("attention.c", "example.h", "vectors.h")
+SOURCES = ("attention.c", "example.h", "half.h", "single.h", "vectors.h")
 
-OPTIONS = ("-O3", "-march=native", "-std=gnu11", "-fPIC", "-Wno-psabi")
+OPTIONS = (
+    *("-O3", "-march=native", "-std=gnu11", "-fPIC", "-Wno-psabi"),
+    "-fno-tree-loop-distribute-patterns",  # a row is too short for a call of memmove
+)
 
 LONGEST_SECONDS = 120
 """After this time a compiler is given up."""
@@ -97,7 +100,7 @@ def _built(folder: Path) -> Path:
     """
     here = Path(__file__).parent
     openmp = _openmp_of_this_process()
-    told = "\n".join([*OPTIONS, str(openmp), _processor()])
+    told = "\n".join([*OPTIONS, os.environ.get("CC", ""), str(openmp), _processor()])
     texts = b"".join((here / name).read_bytes() for name in SOURCES)
     key = hashlib.sha256(texts + told.encode()).hexdigest()[:16]
     library = folder / f"attention-{key}.so"

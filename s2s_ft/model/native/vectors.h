@@ -8,6 +8,9 @@
 #define S2S_FT_VECTORS_H
 
 #include <stdint.h>
+#if defined(__AVX512BF16__) || defined(__AMX_TILE__)
+#include <immintrin.h>
+#endif
 
 #if defined(__AVX512F__)
 enum { LANES = 16, ROWS = 8 }; /* 16 of 32 registers hold sums */
@@ -25,6 +28,7 @@ typedef uint8_t bytes __attribute__((vector_size(LANES)));
 /* The same anywhere in memory. */
 typedef float any_floats __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef uint16_t any_halves __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
+typedef uint32_t any_words __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef uint8_t any_bytes __attribute__((vector_size(LANES), aligned(1), may_alias));
 
 static inline floats load(const float *from) { return *(const any_floats *)from; }
@@ -41,11 +45,22 @@ static inline floats load_bfloat16(const uint16_t *from) {
 }
 
 /* Rounds to the nearest, of two to the even one; what is no number stays none. */
-static inline void store_bfloat16(uint16_t *to, floats x) {
+static inline halves bfloat16_of(floats x) {
+#if defined(__AVX512BF16__) && defined(__AVX512F__)
+    return (halves)_mm512_cvtneps_pbh((__m512)x);
+#else
     words bits = (words)x, rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
     words is_nan = (words)(x != x);
-    words kept = (is_nan & 0x7fc0) | (~is_nan & rounded);
-    *(any_halves *)to = __builtin_convertvector(kept, halves);
+    return __builtin_convertvector((is_nan & 0x7fc0) | (~is_nan & rounded), halves);
+#endif
+}
+
+static inline void store_bfloat16(uint16_t *to, floats x) { *(any_halves *)to = bfloat16_of(x); }
+
+/* Numbers of two rows, those of one column side by side. */
+static inline void store_pairs(uint32_t *to, floats upper, floats lower) {
+    words first = __builtin_convertvector(bfloat16_of(upper), words);
+    *(any_words *)to = first | (__builtin_convertvector(bfloat16_of(lower), words) << 16);
 }
 
 static inline floats choose(ints when, floats yes, floats no) {
@@ -60,8 +75,6 @@ static inline float sum_of(floats x) {
 
 /* e^x for x of at most 0, to 2e-7; exactly 0 below -87; NaN of NaN. */
 static inline floats exponential(floats x) {
-    ints is_zero = x < -87.0f;
-    x = choose(is_zero, each(0.0f), x);
     floats shifted = x * 1.44269504f + 12582912.0f; /* 1.5 * 2^23: rounds to a whole number */
     ints power = (ints)shifted - 0x4b400000;
     floats whole = shifted - 12582912.0f;
@@ -73,7 +86,7 @@ static inline floats exponential(floats x) {
     y = y * rest + 0.5f;
     y = y * rest + 1.0f;
     y = y * rest + 1.0f;
-    floats scaled = (floats)(~is_zero & ((ints)y + (power << 23)));
+    floats scaled = (floats)((x >= -87.0f) & ((ints)y + (power << 23)));
     return choose(x != x, x, scaled);
 }
 
@@ -96,13 +109,13 @@ static inline void transpose_block(floats x[LANES]) {
 }
 
 /* [rows, columns] -> [columns, rows]; both are multiples of LANES, the widths are those in memory. */
-static inline void transpose(const float *from, int64_t rows, int64_t columns, float *to,
-                             int64_t to_width) {
+static inline void transpose(const float *from, int64_t rows, int64_t from_width,
+                                  int64_t columns, float *to, int64_t to_width) {
     for (int64_t row = 0; row < rows; row += LANES)
         for (int64_t column = 0; column < columns; column += LANES) {
             floats x[LANES];
 #pragma GCC unroll 16
-            for (int i = 0; i < LANES; i++) x[i] = load(from + (row + i) * columns + column);
+            for (int i = 0; i < LANES; i++) x[i] = load(from + (row + i) * from_width + column);
             transpose_block(x);
 #pragma GCC unroll 16
             for (int i = 0; i < LANES; i++) store(to + (column + i) * to_width + row, x[i]);
@@ -132,37 +145,6 @@ static inline void random_words(const uint32_t seed[2], uint32_t first, uint32_t
             int turn = round / 4 + 1;
             for (int i = 0; i < 4; i++) x[i] += key[(turn + i) % 5];
             x[3] += (uint32_t)turn;
-        }
-    }
-}
-
-/* out [ROWS, columns] = (adds ? out : 0) + left [ROWS, inner] right [inner, columns], all sums in
- * registers. `left` has its own steps from row to row and along the inner side, so it may be a
- * transposed matrix; columns are a multiple of PAIR. */
-static inline __attribute__((always_inline)) void product(
-    const float *left, int64_t left_row, int64_t left_inner, const float *right, int64_t right_width,
-    int64_t inner, float *out, int64_t out_width, int64_t columns, int adds) {
-    for (int64_t column = 0; column < columns; column += PAIR) {
-        floats sum[ROWS][2];
-#pragma GCC unroll 8
-        for (int r = 0; r < ROWS; r++) {
-            const float *old = out + r * out_width + column;
-            sum[r][0] = adds ? load(old) : (floats){0};
-            sum[r][1] = adds ? load(old + LANES) : (floats){0};
-        }
-        const float *across = left, *down = right + column;
-        for (int64_t i = 0; i < inner; i++, across += left_inner, down += right_width) {
-            floats first = load(down), second = load(down + LANES);
-#pragma GCC unroll 8
-            for (int r = 0; r < ROWS; r++) {
-                sum[r][0] += across[r * left_row] * first;
-                sum[r][1] += across[r * left_row] * second;
-            }
-        }
-#pragma GCC unroll 8
-        for (int r = 0; r < ROWS; r++) {
-            store(out + r * out_width + column, sum[r][0]);
-            store(out + r * out_width + column + LANES, sum[r][1]);
         }
     }
 }
