@@ -19,7 +19,7 @@ from s2s_ft.layout import Batch
 from s2s_ft.methods import method_named
 from s2s_ft.options import TrainOptions, build
 from s2s_ft.text import TextCodec
-from s2s_ft.train import preparation
+from s2s_ft.train import arithmetic
 from s2s_ft.train.distributed import World
 from s2s_ft.train.feed import TrainingData
 from s2s_ft.train.optimizer import make_optimizer
@@ -111,7 +111,7 @@ def make_state(codec: TextCodec) -> Callable[..., TrainState]:
 @pytest.fixture
 def _quiet_surroundings(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """Nothing but the test decides how a run goes, and what it logs is kept."""
-    monkeypatch.setattr(preparation, "fast_float32_matmul", lambda: "highest")
+    monkeypatch.setattr(arithmetic, "fast_float32_matmul", lambda: "highest")
     for name in ("WORLD_SIZE", "SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT"):
         monkeypatch.delenv(name, raising=False)
     caplog.set_level(logging.INFO)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from s2s_ft.options import TrainOptions, build
-from s2s_ft.train import preparation as preparation_module
+from s2s_ft.train import arithmetic
 from s2s_ft.train.distributed import World
 from s2s_ft.train.preparation import Preparation, prepare
 from tests.unit.train.resume.states import Ready
@@ -18,7 +18,7 @@ from tests.unit.train.resume.states import Ready
 
 @pytest.fixture(autouse=True)
 def _quiet_surroundings(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(preparation_module, "fast_float32_matmul", lambda: "highest")
+    monkeypatch.setattr(arithmetic, "fast_float32_matmul", lambda: "highest")
     caplog.set_level(logging.INFO)
 
 
