@@ -30,11 +30,12 @@ from s2s_ft.data.batches import epoch_batches, example_generator
 from s2s_ft.data.examples import read_examples
 from s2s_ft.layout import Batch, Corrupted, lay_out
 from s2s_ft.methods import PseudoMask
-from s2s_ft.model import rectangles, rows, seq2seq
+from s2s_ft.model import full_pass, rectangles, rows, seq2seq
 from s2s_ft.model.cpu_training import adapt_to_cpu
 from s2s_ft.model.full_pass import FullPass
 from s2s_ft.model.loss import smoothed_loss
 from s2s_ft.model.memory import keep_freed_memory
+from s2s_ft.model.native.trial import is_available
 from s2s_ft.model.pattern import MASKED, visible
 from s2s_ft.model.precision import fast_float32_matmul
 from s2s_ft.model.pretrained import load_for_training
@@ -64,6 +65,7 @@ TECHNIQUES = (
     "fused AdamW that clips",
     "freed memory kept",
     "CPU dropout, bias in the product, word gradient in place",
+    "attention as one compiled kernel",
 )
 
 
@@ -109,6 +111,7 @@ def contestant(
     if level < 3:
         return _plain(material, level)
     model = material.model
+    use_kernel(wanted=level >= 11)
     if level < 4:
         patch.object(seq2seq, "FullPass", _ByAutograd).start()  # for the rest of this process
     if level < 5:
@@ -123,6 +126,14 @@ def contestant(
             batches, lambda batch: model.loss(batch, SMOOTHING) / batch.num_supervised, model
         )
     return _own_round(batches, model, bf16=bf16)
+
+
+def use_kernel(*, wanted: bool) -> None:
+    """Have attention compiled, or not, for the rest of this process."""
+    if not wanted:
+        patch.object(full_pass, "takes", lambda _dtype: False).start()
+    elif not is_available():
+        raise SystemExit("attention's kernel cannot be compiled here: a C compiler is needed")
 
 
 class _ByAutograd(FullPass):

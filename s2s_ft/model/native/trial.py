@@ -10,6 +10,7 @@ import logging
 import math
 
 import torch
+from torch.autograd.grad_mode import inference_mode
 
 from s2s_ft.model.native.attention import attend, kernel
 from s2s_ft.model.native.rows import Examples, Pattern
@@ -25,11 +26,8 @@ def is_available() -> bool:
     """Whether there is a kernel here, and it computes what it should."""
     if kernel() is None:
         return False
-    with (
-        torch.inference_mode(mode=False),
-        torch.enable_grad(),
-        torch.autocast("cpu", enabled=False),
-    ):
+    plain = torch.autocast("cpu", enabled=False)
+    with inference_mode(mode=False), torch.enable_grad(), plain:
         agrees = all(_error_of_trial(dtype) < most for dtype, most in _LARGEST_ERRORS.items())
     if not agrees:
         logger.warning(

@@ -76,7 +76,7 @@ static inline float sum_of(floats x) {
 /* e^x for x of at most 0, to 2e-7; exactly 0 below -87; NaN of NaN. */
 static inline floats exponential(floats x) {
     floats shifted = x * 1.44269504f + 12582912.0f; /* 1.5 * 2^23: rounds to a whole number */
-    ints power = (ints)shifted - 0x4b400000;
+    words power = (words)shifted - 0x4b400000u;
     floats whole = shifted - 12582912.0f;
     floats rest = (x - whole * 0.693359375f) + whole * 2.12194440e-4f; /* ln 2 in two parts */
     floats y = each(1.0f / 720);
@@ -86,7 +86,7 @@ static inline floats exponential(floats x) {
     y = y * rest + 0.5f;
     y = y * rest + 1.0f;
     y = y * rest + 1.0f;
-    floats scaled = (floats)((x >= -87.0f) & ((ints)y + (power << 23)));
+    floats scaled = (floats)((words)(x >= -87.0f) & ((words)y + (power << 23)));
     return choose(x != x, x, scaled);
 }
 
