@@ -7,7 +7,6 @@ import logging
 import torch
 
 from s2s_ft.model.memory import keep_freed_memory
-from s2s_ft.model.native.library import is_wanted
 from s2s_ft.model.native.trial import is_available
 from s2s_ft.model.precision import fast_float32_matmul
 from s2s_ft.options import TrainOptions
@@ -42,14 +41,5 @@ def choose_arithmetic(options: TrainOptions, world: World) -> Precision:
             precision.name,
             products,
         )
-        _tell_of_attention()
+        is_available()  # has attention's kernel compiled now, and told if that cannot be
     return precision
-
-
-def _tell_of_attention() -> None:
-    """Say so where attention's own kernel is missing, which a compiler would bring."""
-    if is_wanted() and not is_available():
-        logger.info(
-            "attention is computed by torch's operations, which makes an update about a fifth "
-            "longer: its own kernel needs a C compiler (gcc), which is not here or failed"
-        )

@@ -5,7 +5,7 @@
 Notable: the compiler is told to use all that this processor has, so the key tells processors apart:
 a home folder may be shared by machines that differ. A library is loaded only from a folder that
 nobody else can write to, and used only once it has given the right answer here
-(`attention.py: kernel`). Where anything of that fails there is none, and attention is computed by
+(`trial.py`). Where anything of that fails there is none, and attention is computed by
 torch's own operations.
 
 Threads are those of the OpenMP library that torch has loaded, named to the linker by its path; with
@@ -43,18 +43,13 @@ LONGEST_SECONDS = 120
 """After this time a compiler is given up."""
 
 
-def is_wanted() -> bool:
-    """Whether kernels are compiled on this machine, if that can be done."""
-    return os.environ.get(SWITCH) != "0" and platform.system() == "Linux"
-
-
 def load_library() -> ctypes.CDLL | None:
     """Find the library of this machine, or build it.
 
     Returns:
         It, or None where it is switched off or cannot be had.
     """
-    if not is_wanted():
+    if os.environ.get(SWITCH) == "0" or platform.system() != "Linux":
         return None
     try:
         folder = _own_folder()
@@ -63,7 +58,11 @@ def load_library() -> ctypes.CDLL | None:
         with tempfile.TemporaryDirectory() as passing:  # once loaded, its file may go
             return ctypes.CDLL(str(_built(Path(passing))))
     except (OSError, subprocess.SubprocessError) as reason:
-        logger.debug("attention is not compiled: %s", first_line(reason))
+        logger.info(
+            "attention is computed by torch's operations, which makes an update about a fifth "
+            "longer: its own kernel cannot be compiled here (%s)",
+            first_line(reason),
+        )
         return None
 
 
