@@ -113,11 +113,12 @@ def test_several_processes_may_build_it_at_once(kept: Path) -> None:
     assert len(files(kept)) == 1
 
 
+@pytest.mark.parametrize("wrong", [1.001, torch.nan])
 def test_a_kernel_that_computes_something_else_is_left_aside(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    wrong: float, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     real = trial.attend
-    monkeypatch.setattr(trial, "attend", lambda *rows, **rest: real(*rows, **rest) * 1.001)
+    monkeypatch.setattr(trial, "attend", lambda *rows, **rest: real(*rows, **rest) * wrong)
     trial.is_available.cache_clear()
     try:
         assert not trial.takes(torch.float32)
