@@ -42,9 +42,7 @@ def takes(dtype: torch.dtype) -> bool:
 
 
 def _error_of_trial(dtype: torch.dtype) -> float:
-    """Largest relative error of result and gradients of a small batch of uneven sizes; NaN where any
-    of them is no number.
-    """
+    """Largest relative error of result and gradients of a small batch; NaN if one of them is."""
     heads, size, sources, counts = 2, 40, (17, 5), (30, 9)
     total = sum(counts)
     starts = torch.tensor([0, counts[0], total])

@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -113,12 +114,19 @@ def test_several_processes_may_build_it_at_once(kept: Path) -> None:
     assert len(files(kept)) == 1
 
 
-@pytest.mark.parametrize("wrong", [1.001, torch.nan])
+def wrong_gradient(result: torch.Tensor) -> torch.Tensor:
+    result.register_hook(lambda gradient: gradient * torch.nan)  # type: ignore[no-untyped-call]
+    return result
+
+
+@pytest.mark.parametrize("wrong", [lambda result: result * 1.001, wrong_gradient])
 def test_a_kernel_that_computes_something_else_is_left_aside(
-    wrong: float, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    wrong: Callable[[torch.Tensor], torch.Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     real = trial.attend
-    monkeypatch.setattr(trial, "attend", lambda *rows, **rest: real(*rows, **rest) * wrong)
+    monkeypatch.setattr(trial, "attend", lambda *rows, **rest: wrong(real(*rows, **rest)))
     trial.is_available.cache_clear()
     try:
         assert not trial.takes(torch.float32)
