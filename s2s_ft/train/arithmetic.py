@@ -17,6 +17,14 @@ from s2s_ft.train.sharding import check_torch
 logger = logging.getLogger(__name__)
 
 
+TORCHS = "torch's operations"
+
+
+def attention_on(device: torch.device) -> str:
+    """What computes attention, in words: the kernel of our own draws other dropout masks."""
+    return "a compiled kernel" if device.type == "cpu" and is_available() else TORCHS
+
+
 def choose_arithmetic(options: TrainOptions, world: World) -> Precision:
     """The GPU if there is one and it may be used, else the CPU; and the precision on it."""
     runtime = options.runtime

@@ -26,6 +26,7 @@ from s2s_ft.options import TrainOptions, as_dict
 from s2s_ft.options.adapter import AdapterOptions
 from s2s_ft.storage.checkpoint_record import FORMAT
 from s2s_ft.text import TextCodec
+from s2s_ft.train.arithmetic import TORCHS
 from s2s_ft.train.checkpoint import read_from_checkpoint
 
 logger = logging.getLogger(__name__)
@@ -176,7 +177,9 @@ def check_same_run(
             )
 
 
-def tell_changes(record: Mapping[str, Any], facts: RunFacts, processes: int) -> None:
+def tell_changes(
+    record: Mapping[str, Any], facts: RunFacts, *, processes: int, attention: str
+) -> None:
     """Warn of options that a resume takes up, and of what may round differently."""
     for group in TOLD:
         differences = _differences(group, record["options"][group], facts.options[group])
@@ -187,6 +190,7 @@ def tell_changes(record: Mapping[str, Any], facts: RunFacts, processes: int) -> 
                 )
     changes = [
         *_differences("number of processes", record["processes"], processes),
+        *_differences("attention", record.get("attention", TORCHS), attention),
         *_differences("version", record["versions"], facts.versions),
     ]
     for what, before, now in changes:

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import torch
 
+from s2s_ft.model.native.trial import is_available
 from s2s_ft.storage.checkpoint_record import RECORD, read_record
+from s2s_ft.train.arithmetic import attention_on
 from s2s_ft.train.checkpoint import OPTIMIZER, save_optimizer
 from s2s_ft.train.resume import restore_checkpoint
 from tests.unit.train.resume.states import Ready, save
@@ -67,10 +69,11 @@ def test_the_same_rows_under_another_name_are_the_same_run(
 def test_what_may_change_is_told(
     ready: Ready, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """How an update is cut, rates, length; and the number of processes."""
+    """How an update is cut, rates, length; the number of processes, and what computes attention."""
     folder = save(ready(), tmp_path / "out")
     record = read_record(folder)
     record["processes"] = 2
+    record["attention"] = "another kernel"
     (folder / RECORD).write_text(json.dumps(record), encoding="utf-8")
     other = ready(
         per_gpu_train_batch_size=4,
@@ -92,11 +95,25 @@ def test_what_may_change_is_told(
         "optimization num_training_steps: 6 before, 9 now",
         "checkpoint save_steps: 2 before, 1 now",
         "another number of processes: 2 before, 1 now; results may round differently",
+        f"another attention: another kernel before, {attention_on(torch.device('cpu'))} now; results",
     ):
         assert told in caplog.text
     assert "local_rank" not in caplog.text
     assert "output_dir" not in caplog.text
-    assert caplog.text.count("resuming with another") == 7
+    assert caplog.text.count("resuming with another") == 8
+
+
+@pytest.mark.skipif(not is_available(), reason="no C compiler here")
+def test_checkpoints_of_before_there_was_a_kernel(
+    ready: Ready, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = save(ready(), tmp_path / "out")
+    record = read_record(folder)
+    del record["attention"]
+    (folder / RECORD).write_text(json.dumps(record), encoding="utf-8")
+    other = ready()
+    restore_checkpoint(folder, other.state, other.facts)
+    assert "attention: torch's operations before, a compiled kernel now" in caplog.text
 
 
 @pytest.mark.parametrize(("found", "word"), [(1, "older"), (3, "newer")])
