@@ -95,7 +95,7 @@ def test_what_may_change_is_told(
         "optimization num_training_steps: 6 before, 9 now",
         "checkpoint save_steps: 2 before, 1 now",
         "another number of processes: 2 before, 1 now; results may round differently",
-        f"another attention: another kernel before, {attention_on(torch.device('cpu'))} now; results",
+        f"another attention: another kernel before, {attention_on(torch.device('cpu'))} now",
     ):
         assert told in caplog.text
     assert "local_rank" not in caplog.text
