@@ -294,7 +294,6 @@ static void in_threads(const Call *call, int threads, void (*work)(One *, int64_
 }
 
 void s2s_ft_forward(const Call *call, int threads) { in_threads(call, threads, forward_pair); }
-
 void s2s_ft_backward(const Call *call, int threads) { in_threads(call, threads, backward_pair); }
 
 /* Floats of working memory that a thread needs. */
