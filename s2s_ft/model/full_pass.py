@@ -133,13 +133,9 @@ class FullPass(AttentionPlan):
     def _pattern(self, window: int | None) -> Pattern:
         """Who looks at whom, for the compiled kernel; layers with the same window share it."""
         if window not in self._patterns:
-            allowed = visible(self._batch, left_to_right_source=self._left_to_right_source)
-            if window is not None:
-                positions = self._batch.positions
-                allowed &= in_window(positions[:, None] - positions[:, :, None], window)
             self._patterns[window] = Pattern.of(
                 self._examples,
-                allowed,
+                self._allowed(self._batch, window),
                 source_sees_all=window is None and not self._left_to_right_source,
                 rest_sees_source=window is None,
             )
@@ -163,12 +159,18 @@ class FullPass(AttentionPlan):
 
     def _two_biases(self, batch: Batch, window: int | None) -> tuple[Tensor, Tensor]:
         """Of the source rows on source keys, and of all other rows on all keys."""
-        allowed = visible(batch, left_to_right_source=self._left_to_right_source)
+        allowed, relative = self._allowed(batch, window), self._relative
         size, positions = batch.source_size, batch.positions
-        of_source = positions[:, :size]
+        source, rest = positions[:, :size], positions[:, size:]
         return (
-            distance_bias(allowed[:, :size, :size], of_source, of_source, self._relative, window),
-            distance_bias(
-                allowed[:, size:], positions[:, size:], positions, self._relative, window
-            ),
+            distance_bias(allowed[:, :size, :size], source, source, relative, None),
+            distance_bias(allowed[:, size:], rest, positions, relative, None),
         )
+
+    def _allowed(self, batch: Batch, window: int | None) -> Tensor:
+        """[n, L, L] bool: the pattern, and where there is a window what lies in it."""
+        pattern = visible(batch, left_to_right_source=self._left_to_right_source)
+        if window is None:
+            return pattern
+        positions = batch.positions
+        return pattern & in_window(positions[:, None] - positions[:, :, None], window)

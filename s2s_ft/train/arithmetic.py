@@ -9,6 +9,7 @@ import torch
 from s2s_ft.model.memory import keep_freed_memory
 from s2s_ft.model.native.trial import is_available
 from s2s_ft.model.precision import fast_float32_matmul
+from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.options import TrainOptions
 from s2s_ft.train.distributed import World
 from s2s_ft.train.precision import Precision, choose_precision
@@ -16,13 +17,18 @@ from s2s_ft.train.sharding import check_torch
 
 logger = logging.getLogger(__name__)
 
-
 TORCHS = "torch's operations"
 
 
-def attention_on(device: torch.device) -> str:
-    """What computes attention, in words: the kernel of our own draws other dropout masks."""
-    return "a compiled kernel" if device.type == "cpu" and is_available() else TORCHS
+def attention_of(model: Seq2SeqModel, device: torch.device) -> str:
+    """What computes attention, in words: the kernel of our own draws other dropout masks.
+
+    Args:
+        model: One with a bias that learns leaves attention to autograd.
+        device: Where it is trained.
+    """
+    is_ours = device.type == "cpu" and model.relative_position_bias is None and is_available()
+    return "a compiled kernel" if is_ours else TORCHS
 
 
 def choose_arithmetic(options: TrainOptions, world: World) -> Precision:

@@ -21,7 +21,7 @@ from s2s_ft.model.model_card import write_model_card
 from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.storage.checkpoint_record import FORMAT, Record, read_record
 from s2s_ft.text import TextCodec
-from s2s_ft.train.arithmetic import attention_on
+from s2s_ft.train.arithmetic import attention_of
 from s2s_ft.train.card import (
     card_facts,
     generation_defaults,
@@ -130,7 +130,7 @@ def _record_of(state: TrainState, facts: RunFacts, window: Window) -> Record:
         "batch_in_epoch": batch,
         "schedule": asdict(state.schedule),
         "processes": state.world.size,
-        "attention": attention_on(state.precision.device),
+        "attention": attention_of(state.model, state.precision.device),
         "identity": _identity(facts, state),
         "options": facts.options,
         "scaler": state.precision.scaler.state_dict(),
@@ -196,7 +196,7 @@ def restore_checkpoint(folder: Path, state: TrainState, facts: RunFacts) -> Resu
     check_format(folder, record, facts.way_out)
     check_same_run(folder, record, _identity(facts, state), facts.way_out)
     if state.world.is_main:
-        attention = attention_on(state.precision.device)
+        attention = attention_of(state.model, state.precision.device)
         tell_changes(record, facts, processes=state.world.size, attention=attention)
     _load_weights(folder, state.model)
     _load_optimizer(folder, state, facts.way_out)

@@ -172,6 +172,13 @@ def test_entry_points_are_thin(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 20
 
 
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.[ch]")), ids=identify)
+def test_files_in_c_are_small_and_say_what_they_hold(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 300
+    assert text.startswith("/* ")
+
+
 @pytest.mark.parametrize("path", SOURCES + ENTRY_POINTS, ids=identify)
 def test_files_are_small_and_say_what_they_hold(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 300

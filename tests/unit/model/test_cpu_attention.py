@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from s2s_ft.layout import Batch, Corrupted, lay_out
+from s2s_ft.layout import Batch
 from s2s_ft.model import full_pass
 from s2s_ft.model.attention import AttentionCall
 from s2s_ft.model.full_pass import FullPass
+from tests.unit.model.attention_batches import (
+    assert_no_number_spreads,
+    batch,
+    outcome,
+    rows_of,
+)
 
 HEADS, SIZE = 3, 8
 
@@ -22,39 +27,17 @@ def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(torch, "get_num_threads", lambda: request.param)
 
 
-def batch(num_target_blocks: int) -> Batch:
-    random = np.random.default_rng(0)
-    examples = []
-    for n, m in ((7, 3), (4, 5), (9, 1), (7, 5)):
-        ids = random.integers(5, 40, size=n + 2 * m)
-        pseudo = ids[n + m :] if num_target_blocks == 2 else ids[:0]
-        examples.append(Corrupted(ids[:n], ids[n : n + m], pseudo, np.arange(m), np.full(m, 7)))
-    return lay_out(examples, 0, num_target_blocks)
-
-
 def heads_of(laid: Batch, dtype: torch.dtype, kv_heads: int = HEADS) -> list[Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    return [
-        torch.randn(1, laid.num_tokens, heads, SIZE, generator=generator)
-        .to(dtype)
-        .transpose(1, 2)
-        .requires_grad_()
-        for heads in (HEADS, kv_heads, kv_heads)
-    ]
+    return rows_of(laid, dtype, heads=HEADS, size=SIZE, kv_heads=kv_heads)
 
 
-def outcome(
+def outcome_of(
     name: str, laid: Batch, call: AttentionCall, *, dtype: torch.dtype, **options: int | None
 ) -> list[Tensor]:
     """Result and gradients of one of the two ways."""
     plan = FullPass(laid)
     plan.narrowed_layer = options.get("narrowed")
-    inputs = heads_of(laid, dtype, options.get("kv_heads") or HEADS)
-    result = getattr(plan, name)(0, *inputs, call)
-    pull = torch.randn(result.shape, generator=torch.Generator().manual_seed(2)).to(dtype)
-    if options.get("narrowed") == 0:  # nobody reads the source rows of that layer
-        pull[:, :, : laid.num_source_tokens] = 0.0
-    return [result, *torch.autograd.grad(result, inputs, pull)]
+    return outcome(plan, heads_of(laid, dtype, options.get("kv_heads") or HEADS), call, name)
 
 
 @pytest.mark.parametrize("blocks", [1, 2])
@@ -66,31 +49,20 @@ def test_it_equals_autograd(
 ) -> None:
     laid, call = batch(blocks), AttentionCall(0.3, 0.0, window)
     given = {"narrowed": narrowed, "kv_heads": kv_heads}
-    ours = outcome("_attend_written_out", laid, call, dtype=torch.float64, **given)
-    theirs = outcome("_attend_by_autograd", laid, call, dtype=torch.float64, **given)
+    ours = outcome_of("_attend_written_out", laid, call, dtype=torch.float64, **given)
+    theirs = outcome_of("_attend_by_autograd", laid, call, dtype=torch.float64, **given)
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-10)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.2])
 def test_what_is_no_number_stays_with_its_example(dropout: float) -> None:
-    laid = batch(2)
-    inputs = heads_of(laid, torch.float64)
-    own = laid.cells // laid.ids.shape[1] == 2
-    with torch.no_grad():
-        for each in inputs:
-            each[:, :, own] = torch.nan
-    result = FullPass(laid).attend(0, *inputs, AttentionCall(0.3, dropout, None))
-    pull = torch.ones_like(result)
-    pull[:, :, own] = torch.nan
-    for each in (result, *torch.autograd.grad(result, inputs, pull)):
-        assert each[:, :, own].isnan().all()
-        assert each[:, :, ~own].isfinite().all()
+    assert_no_number_spreads(torch.float64, dropout)
 
 
 def test_it_follows_autocast() -> None:
     laid, call = batch(2), AttentionCall(0.3, 0.0, None)
-    exact = outcome("_attend_written_out", laid, call, dtype=torch.float32)
+    exact = outcome_of("_attend_written_out", laid, call, dtype=torch.float32)
     plan = FullPass(laid)
     with torch.autocast("cpu", torch.bfloat16):
         result = plan.attend(0, *heads_of(laid, torch.float32), call)
@@ -101,13 +73,15 @@ def test_it_follows_autocast() -> None:
 def test_dropout_has_the_right_mean_and_gradient() -> None:
     laid = batch(2)
     call = AttentionCall(0.3, 0.4, None)
-    exact = outcome("_attend_written_out", laid, AttentionCall(0.3, 0.0, None), dtype=torch.float64)
+    exact = outcome_of(
+        "_attend_written_out", laid, AttentionCall(0.3, 0.0, None), dtype=torch.float64
+    )
     means = [torch.zeros_like(each) for each in exact]
     rounds = 600
     torch.manual_seed(0)
     for _ in range(rounds):
         for mean, each in zip(
-            means, outcome("_attend_written_out", laid, call, dtype=torch.float64), strict=True
+            means, outcome_of("_attend_written_out", laid, call, dtype=torch.float64), strict=True
         ):
             mean += each.detach() / rounds
     for mean, expected in zip(means[::3], exact[::3], strict=True):  # linear in the weights

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from s2s_ft.layout import Batch, Corrupted, lay_out
+from s2s_ft.layout import Batch
 from s2s_ft.model.attention import AttentionCall
 from s2s_ft.model.full_pass import FullPass
 from s2s_ft.model.native.attention import kernel
 from s2s_ft.model.native.trial import is_available, takes
+from tests.unit.model.attention_batches import (
+    SHORT,
+    Sizes,
+    assert_no_number_spreads,
+    batch,
+    outcome,
+    rows_of,
+)
 
 pytestmark = pytest.mark.skipif(not is_available(), reason="no C compiler here")
 
-SHORT = ((7, 3), (4, 5), (9, 1), (7, 5))
-LONG = ((150, 21), (33, 4), (64, 8), (1, 1))
+LONG: Sizes = ((150, 21), (33, 4), (64, 8), (1, 1))
 """More rows than are worked on at a time; whole and broken vectors; the least there is."""
 
 
@@ -30,43 +36,13 @@ def threads(request: pytest.FixtureRequest) -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def batch(num_target_blocks: int, sizes: tuple[tuple[int, int], ...] = SHORT) -> Batch:
-    random = np.random.default_rng(0)
-    examples = []
-    for n, m in sizes:
-        ids = random.integers(5, 40, size=n + 2 * m)
-        pseudo = ids[n + m :] if num_target_blocks == 2 else ids[:0]
-        examples.append(Corrupted(ids[:n], ids[n : n + m], pseudo, np.arange(m), np.full(m, 7)))
-    return lay_out(examples, 0, num_target_blocks)
-
-
-def rows_of(laid: Batch, dtype: torch.dtype, heads: int, size: int) -> list[Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    return [
-        torch.randn(1, laid.num_tokens, heads, size, generator=generator)
-        .to(dtype)
-        .transpose(1, 2)
-        .requires_grad_()
-        for _ in range(3)
-    ]
-
-
-def outcome(plan: FullPass, inputs: list[Tensor], call: AttentionCall, way: str) -> list[Tensor]:
-    """Result and gradients; nobody reads the source rows of a narrowed layer."""
-    result = getattr(plan, way)(0, *inputs, call)
-    pull = torch.randn(result.shape, generator=torch.Generator().manual_seed(2)).to(result.dtype)
-    if plan.narrowed_layer == 0:
-        pull[:, :, : plan._batch.num_source_tokens] = 0.0
-    return [result, *torch.autograd.grad(result, inputs, pull)]
-
-
 @pytest.mark.parametrize("sizes", [SHORT, LONG], ids=["short", "long"])
 @pytest.mark.parametrize("blocks", [1, 2])
 @pytest.mark.parametrize("window", [None, 4])
 @pytest.mark.parametrize("narrowed", [None, 0])
 @pytest.mark.parametrize("left_to_right", [False, True])
 def test_it_equals_autograd(
-    sizes: tuple[tuple[int, int], ...],
+    sizes: Sizes,
     blocks: int,
     window: int | None,
     narrowed: int | None,
@@ -106,18 +82,7 @@ def test_other_types_are_left_to_torch() -> None:
 
 @pytest.mark.parametrize("dropout", [0.0, 0.2])
 def test_what_is_no_number_stays_with_its_example(dropout: float) -> None:
-    laid = batch(2)
-    inputs = rows_of(laid, torch.float32, heads=3, size=8)
-    own = laid.cells // laid.ids.shape[1] == 2
-    with torch.no_grad():
-        for each in inputs:
-            each[:, :, own] = torch.nan
-    result = FullPass(laid).attend(0, *inputs, AttentionCall(0.3, dropout, None))
-    pull = torch.ones_like(result)
-    pull[:, :, own] = torch.nan
-    for each in (result, *torch.autograd.grad(result, inputs, pull)):
-        assert each[:, :, own].isnan().all()
-        assert each[:, :, ~own].isfinite().all()
+    assert_no_number_spreads(torch.float32, dropout)
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])

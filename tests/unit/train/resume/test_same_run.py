@@ -13,7 +13,7 @@ import torch
 
 from s2s_ft.model.native.trial import is_available
 from s2s_ft.storage.checkpoint_record import RECORD, read_record
-from s2s_ft.train.arithmetic import attention_on
+from s2s_ft.train.arithmetic import attention_of
 from s2s_ft.train.checkpoint import OPTIMIZER, save_optimizer
 from s2s_ft.train.resume import restore_checkpoint
 from tests.unit.train.resume.states import Ready, save
@@ -87,6 +87,7 @@ def test_what_may_change_is_told(
         output_dir=str(tmp_path / "moved"),
     )
     restore_checkpoint(folder, other.state, other.facts)
+    now = attention_of(other.state.model, torch.device("cpu"))
     for told in (
         "optimization per_gpu_train_batch_size: 2 before, 4 now",
         "optimization gradient_accumulation_steps: 2 before, 1 now",
@@ -95,7 +96,7 @@ def test_what_may_change_is_told(
         "optimization num_training_steps: 6 before, 9 now",
         "checkpoint save_steps: 2 before, 1 now",
         "another number of processes: 2 before, 1 now; results may round differently",
-        f"another attention: another kernel before, {attention_on(torch.device('cpu'))} now",
+        f"another attention: another kernel before, {now} now",
     ):
         assert told in caplog.text
     assert "local_rank" not in caplog.text
