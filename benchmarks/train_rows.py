@@ -33,6 +33,7 @@ from s2s_ft.methods import PseudoMask
 from s2s_ft.model import full_pass, rectangles, rows, seq2seq
 from s2s_ft.model.cpu_training import adapt_to_cpu
 from s2s_ft.model.full_pass import FullPass
+from s2s_ft.model.large_pages import use_large_pages
 from s2s_ft.model.loss import smoothed_loss
 from s2s_ft.model.memory import keep_freed_memory
 from s2s_ft.model.native.trial import is_available
@@ -64,6 +65,7 @@ TECHNIQUES = (
     "float32 products by oneDNN",
     "fused AdamW that clips",
     "freed memory kept",
+    "memory in large pages",
     "CPU dropout, bias in the product, word gradient in place",
     "attention as one compiled kernel",
 )
@@ -105,20 +107,22 @@ def contestant(
     """The way of training that has the first `level` techniques; the plain one has none."""
     if level >= 9:
         keep_freed_memory()
+    if level >= 10:
+        use_large_pages()
     if level >= 7:
         fast_float32_matmul()
     material = Material.of(model_name, data, dropout)
     if level < 3:
         return _plain(material, level)
     model = material.model
-    use_kernel(wanted=level >= 11)
+    use_kernel(wanted=level >= 12)
     if level < 4:
         patch.object(seq2seq, "FullPass", _ByAutograd).start()  # for the rest of this process
     if level < 5:
         patch.object(rectangles, "_alike", _all_together).start()
     if level < 6:
         read_dead_rows(model)
-    if level >= 10:
+    if level >= 11:
         adapt_to_cpu(model, alone=True)
     batches = [material.method.lay_out(batch) for batch in material.examples]
     if level < 8:

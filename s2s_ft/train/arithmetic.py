@@ -6,6 +6,7 @@ import logging
 
 import torch
 
+from s2s_ft.model.large_pages import use_large_pages
 from s2s_ft.model.memory import keep_freed_memory
 from s2s_ft.model.native.trial import is_available
 from s2s_ft.model.precision import fast_float32_matmul
@@ -47,6 +48,7 @@ def choose_arithmetic(options: TrainOptions, world: World) -> Precision:
         logger.info("%s on %s (%s), %s", ranks, device, name, precision.name)
     else:
         keep_freed_memory()
+        use_large_pages()
         products = fast_float32_matmul()
         logger.info(
             "%s on the CPU, %d threads, %s (matmul %s)",

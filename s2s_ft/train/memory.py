@@ -23,6 +23,7 @@ import torch
 from torch import nn
 
 from s2s_ft.cli import EnvironmentFault
+from s2s_ft.model.large_pages import use_large_pages
 from s2s_ft.model.memory import give_back_freed_memory, is_out_of_memory
 from s2s_ft.options import TrainOptions
 
@@ -160,6 +161,7 @@ def _largest_on_cpu(try_pass: Callable[[int], None], most: int, reserved: int) -
 def _forget_peak() -> int:
     """Start the measurement of the largest memory anew; returns what is taken now, in bytes."""
     give_back_freed_memory()  # what is free but held would hide what a pass takes
+    use_large_pages()
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:  # not allowed: then the peak so far counts, too, which is on the safe side
