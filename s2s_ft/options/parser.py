@@ -9,6 +9,7 @@ given.
 import argparse
 import contextlib
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn, TypeVar
@@ -204,7 +205,12 @@ def _switches(flags: Sequence[Flag]) -> set[str]:
 def _warn_of_obsolete(
     flags: Sequence[Flag], given: dict[str, Any], from_file: dict[str, Any]
 ) -> None:
-    """Say once which flags have no effect; a file may hold them at their defaults."""
+    """Say once which flags have no effect; a file may hold them at their defaults.
+
+    Of several processes that torchrun has started with one command line, the first one says it.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        return
     for flag in flags:
         if flag.obsolete and (
             flag.name in given or from_file.get(flag.name, flag.default) != flag.default

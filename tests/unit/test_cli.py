@@ -136,6 +136,15 @@ def test_a_flag_without_effect_is_told_once_where_it_is_given(
     assert caplog.messages == ["--lmdb_dtype has no effect any more and can be left out"]
 
 
+@pytest.mark.parametrize(("rank", "told"), [("0", 1), ("1", 0)])
+def test_of_several_processes_the_first_one_tells_it(
+    rank: str, told: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("RANK", rank)
+    train("--lmdb_cache")
+    assert len(caplog.messages) == told
+
+
 @pytest.mark.parametrize(
     ("fault", "code", "line"),
     [
