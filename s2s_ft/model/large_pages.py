@@ -21,9 +21,10 @@ import platform
 import resource
 from pathlib import Path
 
-PAGE_BYTES = 2 * 2**20
+SMALL_PAGE_BYTES, PAGE_BYTES = 2**12, 2**21
+"""Where small ones are larger than that, large ones have 32 or 512 MiB: too much to round up to."""
 
-RESERVED_BYTES = 16 * 2**30
+RESERVED_BYTES = 2**34
 """At most; and at most half of the machine's memory."""
 
 
@@ -38,7 +39,8 @@ def use_large_pages() -> bool:
         Whether the system was asked. It grants large pages unless
         `/sys/kernel/mm/transparent_hugepage/enabled` says `never`.
     """
-    if platform.libc_ver()[0] != "glibc" or _addresses_are_limited():
+    fits = platform.libc_ver()[0] == "glibc" and mmap.PAGESIZE == SMALL_PAGE_BYTES
+    if not fits or _addresses_are_limited():
         return False
     library = ctypes.CDLL(None)
     library.malloc.argtypes, library.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p

@@ -52,7 +52,7 @@ def outcome(*modes: str) -> list[int]:
 
 
 def are_granted() -> bool:
-    if large_pages._addresses_are_limited() or not SWITCH.exists():
+    if not use_large_pages() or not SWITCH.exists():
         return False
     return "[never]" not in SWITCH.read_text(encoding="ascii")
 
@@ -84,6 +84,10 @@ def test_more_than_there_are_addresses_for(monkeypatch: pytest.MonkeyPatch) -> N
     assert float(torch.ones(3).sum()) == 3
 
 
-def test_other_c_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(large_pages.platform, "libc_ver", lambda: ("", ""))
+def test_other_c_libraries_and_pages_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(large_pages.ctypes, "CDLL", lambda _name: pytest.fail("it is asked"))
+    with monkeypatch.context() as other:
+        other.setattr(large_pages.platform, "libc_ver", lambda: ("", ""))
+        assert not use_large_pages()
+    monkeypatch.setattr(large_pages.mmap, "PAGESIZE", 2**16)
     assert not use_large_pages()
