@@ -209,7 +209,7 @@ def _warn_of_obsolete(
 
     Of several processes that torchrun has started with one command line, the first one says it.
     """
-    if os.environ.get("RANK", "0") != "0":
+    if "WORLD_SIZE" in os.environ and os.environ.get("RANK", "0") != "0":
         return
     for flag in flags:
         if flag.obsolete and (

@@ -161,7 +161,7 @@ def _largest_on_cpu(try_pass: Callable[[int], None], most: int, reserved: int) -
 def _forget_peak() -> int:
     """Start the measurement of the largest memory anew; returns what is taken now, in bytes."""
     give_back_freed_memory()  # what is free but held would hide what a pass takes
-    use_large_pages()
+    use_large_pages()  # the heap has lost its end, and with it what was asked for
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:  # not allowed: then the peak so far counts, too, which is on the safe side

@@ -136,11 +136,23 @@ def test_a_flag_without_effect_is_told_once_where_it_is_given(
     assert caplog.messages == ["--lmdb_dtype has no effect any more and can be left out"]
 
 
-@pytest.mark.parametrize(("rank", "told"), [("0", 1), ("1", 0)])
+@pytest.mark.parametrize(
+    ("surroundings", "told"),
+    [
+        ({"WORLD_SIZE": "2", "RANK": "0"}, 1),
+        ({"WORLD_SIZE": "2", "RANK": "1"}, 0),
+        ({"RANK": "1"}, 1),  # of something else: no launcher has started this
+    ],
+)
 def test_of_several_processes_the_first_one_tells_it(
-    rank: str, told: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    surroundings: dict[str, str],
+    told: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setenv("RANK", rank)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    for name, value in surroundings.items():
+        monkeypatch.setenv(name, value)
     train("--lmdb_cache")
     assert len(caplog.messages) == told
 
