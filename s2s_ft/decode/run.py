@@ -11,6 +11,7 @@ depends neither on the batch size nor on the other rows, nor on the way it came 
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -44,17 +45,19 @@ def decode(options: DecodeOptions) -> int:
     _check_one_place(options, len(checkpoints))
     if options.data.input_file not in ("", STANDARD):
         require_file(options.data.input_file, "--input_file")
-    with joined() as ranks:
+    with joined() as ranks, ExitStack() as journals:
         device = choose_device(options.runtime, ranks.local_rank)
         make_ready(device)
         runtime = options.runtime
         tell_place(device, runtime, ranks=ranks.size, workers=runtime.workers)
         for number, name in enumerate(checkpoints):
-            _decode_with(name, options, device, ranks.part(str(number)))
+            _decode_with(name, options, device, ranks.part(str(number)), journals)
     return 0
 
 
-def _decode_with(name: str, options: DecodeOptions, device: torch.device, ranks: Ranks) -> None:
+def _decode_with(
+    name: str, options: DecodeOptions, device: torch.device, ranks: Ranks, journals: ExitStack
+) -> None:
     """One checkpoint, whatever the way in and out."""
     known = read_defaults(name)
     full = with_defaults(options, known, source=str(Path(name) / FILE))
@@ -66,7 +69,7 @@ def _decode_with(name: str, options: DecodeOptions, device: torch.device, ranks:
     elif options.data.is_streamed:
         _stream(Decoder.of(load(name, full, device), full))
     else:
-        decode_file(name, full, device, ranks)
+        decode_file(name, full, device, ranks, journals)
 
 
 def _stream(decoder: Decoder) -> None:

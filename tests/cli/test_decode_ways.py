@@ -3,10 +3,12 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from s2s_ft.commands import decode_main
 from s2s_ft.decode.ways import files as files_way
 from s2s_ft.model.pretrained import load_finetuned, save
+from s2s_ft.storage.output_file import write_whole
 from s2s_ft.text import TextCodec
 from tests.cli.decoding import Nursery
 from tests.conftest import WORDS
@@ -64,6 +67,13 @@ def start(*arguments, **keywords):
         text=True,
         **keywords,
     )
+
+
+def write_all_but(this, path, parts):
+    """Stands for `write_whole` on a disk that has no room for one file."""
+    if path == this:
+        raise OSError(28, "No space left on device")
+    write_whole(path, parts)
 
 
 def files(output):
@@ -176,20 +186,34 @@ def test_a_run_that_is_killed_again_and_again_gives_the_same_bytes(
 
 def test_the_output_comes_last(checkpoint, rows, whole, tmp_path, monkeypatch):
     """So whoever sees it, a script or the same run resumed, may rely on the traces beside it."""
-    output, write = tmp_path / "out", files_way.write_whole
-
-    def write_all_but_the_output(path, parts):
-        if path == output:
-            raise OSError(28, "No space left on device")
-        write(path, parts)
-
+    output = tmp_path / "out"
     flags = ["--input_file", rows, "--output_file", output, "--resume", *FLAGS]
     with monkeypatch.context() as patch:
-        patch.setattr(files_way, "write_whole", write_all_but_the_output)
+        patch.setattr(files_way, "write_whole", partial(write_all_but, output))
         assert decode_main(command(checkpoint, *flags)) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.journal", "out.trace.jsonl"]
     assert decode_main(command(checkpoint, *flags)) == 0
     assert files(output) == whole
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_checkpoint_that_is_done_is_not_decoded_with_again(
+    checkpoint, rows, whole, tmp_path, monkeypatch, capsys, workers
+):
+    outputs = [tmp_path / "ckpt-1.dev", tmp_path / "ckpt-2.dev"]
+    for output in outputs:
+        shutil.copytree(checkpoint, output.with_suffix(""))
+    flags = ["--input_file", rows, "--resume", "--workers", workers, *FLAGS[:-1]]
+    flags = command(tmp_path / "ckpt-*", *flags)
+    with monkeypatch.context() as patch:
+        patch.setattr(files_way, "write_whole", partial(write_all_but, outputs[1]))
+        assert decode_main(flags) == 1
+    assert capsys.readouterr().err.count("62 rows are done and kept in") == 2
+    outputs[0].unlink()  # comes again from what its journal holds
+    assert decode_main(flags) == 0
+    assert capsys.readouterr().err.count(" 0 rows decoded in ") == 2
+    assert [output.read_bytes() for output in outputs] == [whole[0]] * 2
+    assert not [*tmp_path.glob("*.journal*")]
 
 
 def test_each_line_is_answered_before_the_next_one_comes(checkpoint, rows, whole):

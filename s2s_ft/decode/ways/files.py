@@ -5,7 +5,8 @@
 Notable: rows are decoded by length, and the output is in the order of the input. Each of its files
 is written in one step when all is done, the traces before the output; until then every share that
 is done lies in the journal beside the output (`journal.py`), from which the same command goes on
-with `--resume`. Whoever decodes, the shares are the same, and so are the bytes of the output.
+with `--resume`. It stays until all checkpoints of the command are done, so that none of them is
+decoded with again. Whoever decodes, the shares are the same, and so are the bytes of the output.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -65,7 +66,9 @@ class Job:
     report: Report
 
 
-def decode_file(name: str, options: DecodeOptions, device: torch.device, ranks: Ranks) -> None:
+def decode_file(
+    name: str, options: DecodeOptions, device: torch.device, ranks: Ranks, journals: ExitStack
+) -> None:
     """Decode the rows of `--input_file` with one checkpoint.
 
     Args:
@@ -73,13 +76,14 @@ def decode_file(name: str, options: DecodeOptions, device: torch.device, ranks: 
         options: Those of the run, every flag of the search known.
         device: Where it computes.
         ranks: The processes of a launcher, or this one alone.
+        journals: Takes the run's journal, and lets go of it when the whole command is over.
 
     Raises:
         ValueError: a row or a flag is not as it should be; nothing is written.
         EnvironmentFault: processes that should decode died.
         OSError: the output cannot be written.
     """
-    output, resume = output_file(name, options), options.runtime.resume
+    output = output_file(name, options)
     _check_ranks(options, ranks)
     if options.runtime.workers > 1:
         # Loaded here only for what it knows; the workers have models of their own.
@@ -88,14 +92,16 @@ def decode_file(name: str, options: DecodeOptions, device: torch.device, ranks: 
         job = _job(output, Decoder.of(here, options, device), device)
         del here
         give_back_freed_memory()
-        _do(job, lambda shares, bar: _by_workers(name, options, shares), resume=resume)
+        journal = journals.enter_context(_journal(job, resume=options.runtime.resume))
+        _do(job, journal, lambda shares, bar: _by_workers(name, options, shares))
     else:
         decoder = Decoder.of(load(name, options, device, hash_weights=True), options)
         job = _job(output, decoder, device)
         if not ranks.is_main:
             ranks.serve(job.shares, lambda share: _decoded(decoder, share))
             return
-        _do(job, lambda shares, bar: _results(decoder, shares, bar, ranks), resume=resume)
+        journal = journals.enter_context(_journal(job, resume=options.runtime.resume))
+        _do(job, journal, lambda shares, bar: _results(decoder, shares, bar, ranks))
     logger.info("output: %s", output)
 
 
@@ -160,24 +166,26 @@ def _job(output: Path, decoder: Decoder, device: torch.device) -> Job:
     )
 
 
-def _do(job: Job, decode: Callable[[Sequence[Share], Bar], Results], *, resume: bool) -> None:
-    """Decode what is not done yet, keep it, and write the files at the end."""
+def _journal(job: Job, *, resume: bool) -> Journal:
     with writing(job.output):
-        opened = Journal(job.output, job.identity, resume=resume)
-    with opened as journal:
-        started, before, lacking = time.monotonic(), len(journal), 0
-        shares = [share for share in job.shares if share.number not in journal.shares]
-        with (
-            tqdm(total=job.num_rows, initial=before, desc="decoding", unit="row") as bar,
-            closing(decode(shares, bar)) as results,  # which ends workers, whatever happens here
-        ):
-            for share, lines in results:
-                journal.add(share.number, lines)
-                lacking += sum(line.lacks_words for line in lines)
-                bar.update(len(journal) - bar.n)
-        assert len(journal) == job.num_rows
-        with writing(job.output):
-            _write(job, journal)
+        return Journal(job.output, job.identity, resume=resume)
+
+
+def _do(job: Job, journal: Journal, decode: Callable[[Sequence[Share], Bar], Results]) -> None:
+    """Decode what is not done yet, keep it, and write the files at the end."""
+    started, before, lacking = time.monotonic(), len(journal), 0
+    shares = [share for share in job.shares if share.number not in journal.shares]
+    with (
+        tqdm(total=job.num_rows, initial=before, desc="decoding", unit="row") as bar,
+        closing(decode(shares, bar)) as results,  # which ends workers, whatever happens here
+    ):
+        for share, lines in results:
+            journal.add(share.number, lines)
+            lacking += sum(line.lacks_words for line in lines)
+            bar.update(len(journal) - bar.n)
+    assert len(journal) == job.num_rows
+    with writing(job.output):
+        _write(job, journal)
     job.report.tell(job.num_rows - before, time.monotonic() - started, lacking)
 
 

@@ -1,4 +1,4 @@
-"""The journal of a decoding run: the lines that are done, kept beside the output until all are.
+"""The journal of a decoding run: the lines that are done, kept beside the output until it is over.
 
     <output>.journal     3f0c81aa {"format": "s2s-ft journal", "version": 1, "identity": {…}}
                          9b1d04e2 [17, "the output of row 17", null]
