@@ -51,7 +51,13 @@ EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (ModuleNotFoundError, 1),
 )
 
-NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
+NO_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "status_alloc_failed",  # cuBLAS and cuDNN
+    "cublas_status_not_initialized when calling `cublascreate",
+)
 """What errors say for want of memory, in small letters."""
 
 

@@ -42,6 +42,7 @@ from s2s_ft.decode.wishes import (
     listed_words,
     search_settings,
 )
+from s2s_ft.model.attention import without_cudnn
 from s2s_ft.options import DecodeOptions
 
 logger = logging.getLogger(__name__)
@@ -137,7 +138,8 @@ class Decoder:
         """Where `results` and `lines` are to be called: without gradients, in the number format of
         the run.
         """
-        with torch.inference_mode(), autocast(self.options.runtime, self.fine_tuned.device):
+        numbers = autocast(self.options.runtime, self.fine_tuned.device)
+        with torch.inference_mode(), without_cudnn(), numbers:
             yield
 
     def lines(self, items: Iterable[Item | None]) -> Iterator[Line]:

@@ -14,6 +14,8 @@ row length.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +26,9 @@ from transformers import AttentionInterface, AttentionMaskInterface
 
 IMPLEMENTATION = "s2s_ft"
 """Name under which the attention function is registered with transformers."""
+
+_ALIGNMENT = 16
+"""Numbers that a row of a bias takes a multiple of, for the fused kernels of GPUs."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +144,7 @@ def attention(
     """
     key, value = shared_heads(key, query.shape[1]), shared_heads(value, query.shape[1])
     if query.device.type != "cpu":
-        mask = None if bias is None else bias.to(query.dtype)
+        mask = None if bias is None else kernel_bias(bias, query.dtype)
         return F.scaled_dot_product_attention(
             query, key, value, attn_mask=mask, dropout_p=call.dropout, scale=call.scaling
         )
@@ -150,6 +155,47 @@ def attention(
     if call.dropout > 0.0:
         weights = F.dropout(weights, call.dropout)
     return torch.matmul(weights.to(value.dtype), value)
+
+
+def kernel_bias(bias: Tensor, dtype: torch.dtype) -> Tensor:
+    """A bias as the fused kernels of GPUs take it; on a CPU only its dtype changes.
+
+    Keys must lie side by side in memory: with any other layout PyTorch falls back without a word
+    on plain products, several times as slow and with all weights kept for the way back. Where rows
+    of keys do not begin at multiples of some bytes, every call makes a copy of which they do.
+
+    Args:
+        bias: [B, 1|H, Q, K] in any layout.
+        dtype: Of the queries.
+
+    Returns:
+        The same numbers; itself where there is nothing to change.
+    """
+    found = bias.to(dtype)
+    if bias.device.type == "cpu":
+        return found
+    *outer, inner = found.stride()
+    if inner == 1 and not any(stride % _ALIGNMENT for stride in outer):
+        return found
+    keys = found.shape[-1]
+    return F.pad(found.contiguous(), (0, -keys % _ALIGNMENT))[..., :keys]
+
+
+@contextmanager
+def without_cudnn() -> Iterator[None]:
+    """Leave attention to PyTorch's own kernels inside, never to cuDNN.
+
+    PyTorch 2.11 and later prefer cuDNN's on some GPUs. It prepares a plan for each new shape, which
+    takes about a second, and batches without padding have hundreds of shapes; and it rounds the
+    probability of dropout to sixteenths.
+    """
+    switches = torch.backends.cuda
+    before = switches.cudnn_sdp_enabled()  # type: ignore[no-untyped-call]
+    switches.enable_cudnn_sdp(enabled=False)
+    try:
+        yield
+    finally:
+        switches.enable_cudnn_sdp(before)
 
 
 def shared_heads(tensor: Tensor, num_heads: int) -> Tensor:

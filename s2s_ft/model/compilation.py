@@ -8,8 +8,10 @@ Compiled is all of a layer but its attention, piece by piece:
 Notable: the layers of an encoder share the code of their pieces, and the number of rows is left
 open, so there is one graph for each kind of piece, however many layers there are and however long
 the rows. The graphs are made from the same made-up batch before the first update, so that a
-resumed run has the very same ones. Hooks stay around the pieces; names of weights stay as they are;
-outside training the pieces run as ever, since searching knows too many shapes.
+resumed run has the very same ones. On a GPU it is about as large as those of the run, since torch
+divides sums over rows among the card's processors by the rows that it has seen first. Hooks stay
+around the pieces; names of weights stay as they are; outside training the pieces run as ever, since
+searching knows too many shapes.
 """
 
 from __future__ import annotations
@@ -39,15 +41,22 @@ WARM_UP_LENGTHS = (97, 23)
 """Source and target of the examples that the graphs are made from; shorter where the encoder has no
 positions for them."""
 
+WARM_UP_ROWS = 8192
+"""Most tokens of the examples together: more divide a GPU's sums no better, and take memory."""
+
 
 def compile_encoder(
-    model: Seq2SeqModel, autocast: Callable[[], AbstractContextManager[object]] = nullcontext
+    model: Seq2SeqModel,
+    autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
+    *,
+    num_rows: int = 0,
 ) -> None:
     """Compile the encoder's layers for training (`--torch_compile`).
 
     Args:
         model: On its device, in training mode; changed in place.
         autocast: The context that training's forward passes run in.
+        num_rows: Most tokens that one of them has; a CPU's kernels do not depend on it.
 
     Raises:
         EnvironmentFault: torch cannot compile here, mostly for want of a C++ compiler.
@@ -57,7 +66,7 @@ def compile_encoder(
     for piece in pieces:
         _compile_for_training(piece)
     with faults_of_compiling():
-        _warm_up(model, autocast)
+        _warm_up(model, autocast, 0 if model.device.type == "cpu" else num_rows)
     logger.info(
         "compiled %d pieces of the encoder in %.0f s", len(pieces), time.monotonic() - start
     )
@@ -117,20 +126,23 @@ def _compile_for_training(piece: nn.Module) -> None:
     piece.forward = forward
 
 
-def _warm_up(model: Seq2SeqModel, autocast: Callable[[], AbstractContextManager[object]]) -> None:
+def _warm_up(
+    model: Seq2SeqModel, autocast: Callable[[], AbstractContextManager[object]], num_rows: int
+) -> None:
     """Send a made-up batch forward and back, so that everything is compiled; leaves no gradient."""
     with autocast():
-        loss = model.loss(_made_up_batch(model).to(model.device), 0.1)
+        loss = model.loss(_made_up_batch(model, num_rows).to(model.device), 0.1)
     loss.backward()  # type: ignore[no-untyped-call]
     for parameter in model.parameters():
         parameter.grad = None
 
 
-def _made_up_batch(model: Seq2SeqModel) -> Batch:
-    """Examples of several lengths, always the same."""
+def _made_up_batch(model: Seq2SeqModel, num_rows: int) -> Batch:
+    """Examples of several lengths, always the same: about `num_rows` tokens, at least three."""
     most = num_positions(model.encoder) or sum(WARM_UP_LENGTHS)
     scale = min(1.0, most / sum(WARM_UP_LENGTHS))
     source, target = (max(3, int(length * scale)) for length in WARM_UP_LENGTHS)
+    count = max(3, min(num_rows, WARM_UP_ROWS) // (source + target))
     none = np.zeros(0, np.int64)
     examples = [
         Corrupted(
@@ -140,6 +152,6 @@ def _made_up_batch(model: Seq2SeqModel) -> Batch:
             read=np.arange(target - shorter),
             labels=np.ones(target - shorter, np.int64),
         )
-        for shorter in (2, 1, 0)
+        for shorter in [2, 1, 0, *[0] * (count - 3)]
     ]
     return lay_out(examples, pad=0, num_target_blocks=1)

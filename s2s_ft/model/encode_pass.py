@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from s2s_ft.model.attention import AttentionCall, AttentionPlan
+from s2s_ft.model.attention import AttentionCall, AttentionPlan, kernel_bias
 from s2s_ft.model.bucket import Bucket
 from s2s_ft.model.cache import Entry
 from s2s_ft.model.packing import PackedRows
@@ -189,9 +189,8 @@ class _Rectangle:
         """[n, 1|H, L, L]; layers with the same window share it."""
         kind = (window, dtype)
         if kind not in self._biases:
-            self._biases[kind] = distance_bias(
-                self._allowed, self._positions, self._positions, relative, window
-            ).to(dtype)
+            bias = distance_bias(self._allowed, self._positions, self._positions, relative, window)
+            self._biases[kind] = kernel_bias(bias, dtype)
         return self._biases[kind]
 
 

@@ -17,7 +17,13 @@ import torch
 from torch import Tensor
 
 from s2s_ft.layout import Batch
-from s2s_ft.model.attention import AttentionCall, AttentionPlan, attention, shared_heads
+from s2s_ft.model.attention import (
+    AttentionCall,
+    AttentionPlan,
+    attention,
+    kernel_bias,
+    shared_heads,
+)
 from s2s_ft.model.cpu_attention import Bias, packed_attention
 from s2s_ft.model.native import attention as compiled
 from s2s_ft.model.native.rows import Examples, Pattern
@@ -54,7 +60,7 @@ class FullPass(AttentionPlan):
         self._batch = batch
         self._relative = relative
         self._left_to_right_source = left_to_right_source
-        self._biases: dict[int | None, tuple[Tensor, Tensor]] = {}
+        self._biases: dict[tuple[int | None, torch.dtype], tuple[Tensor, Tensor]] = {}
         self._rectangle_biases: dict[int | None, list[tuple[Bias, Bias]]] = {}
         self._patterns: dict[int | None, Pattern] = {}
 
@@ -103,7 +109,7 @@ class FullPass(AttentionPlan):
     ) -> Tensor:
         """The same from torch's own operations."""
         size = self._batch.source_size
-        source_bias, rest_bias = self._bias(call.window)
+        source_bias, rest_bias = self._bias(call.window, query.dtype)
         query, key, value = (self._rows.spread(each) for each in (query, key, value))
         source_query = query[:, :, :size]
         if layer == self.narrowed_layer:  # its source rows give keys and values and are not read
@@ -141,11 +147,14 @@ class FullPass(AttentionPlan):
             )
         return self._patterns[window]
 
-    def _bias(self, window: int | None) -> tuple[Tensor, Tensor]:
+    def _bias(self, window: int | None, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Biases of the two products; layers with the same window share them."""
-        if window not in self._biases:
-            self._biases[window] = self._two_biases(self._batch, window)
-        return self._biases[window]
+        if self._relative is not None:
+            dtype = torch.float32  # in which the gradients of all layers add up
+        if (window, dtype) not in self._biases:
+            source, rest = self._two_biases(self._batch, window)
+            self._biases[window, dtype] = kernel_bias(source, dtype), kernel_bias(rest, dtype)
+        return self._biases[window, dtype]
 
     def _biases_of_rectangles(self, window: int | None) -> list[tuple[Bias, Bias]]:
         """The same of each rectangle, with the columns that they touch."""

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from s2s_ft.model.attention import AttentionCall, AttentionPlan
+from s2s_ft.model.attention import AttentionCall, AttentionPlan, kernel_bias
 from s2s_ft.model.bucket import Bucket
 from s2s_ft.model.cache import KeyValueCache
 from s2s_ft.model.pattern import distance_bias
@@ -115,7 +115,7 @@ class _Part:
                     self._relative,
                     window,
                 )
-            self._biases[window, dtype] = bias.to(dtype)
+            self._biases[window, dtype] = kernel_bias(bias, dtype)
         return self._biases[window, dtype]
 
 

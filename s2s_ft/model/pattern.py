@@ -75,7 +75,8 @@ def visible(batch: Batch, *, left_to_right_source: bool = False) -> Tensor:
         left_to_right_source: Let source tokens see only what stands before them (`--mode l2r`).
 
     Returns:
-        [B, L, L] bool, True = the query row may look at the key column; padding is never looked at.
+        [B, L, L] bool, one piece of memory, True = the query row may look at the key column;
+        padding is never looked at.
     """
     length = batch.ids.shape[1]
     column = torch.arange(length, device=batch.ids.device)
@@ -93,5 +94,5 @@ def visible(batch: Batch, *, left_to_right_source: bool = False) -> Tensor:
     lengths = torch.stack(
         [batch.source_lengths, batch.target_lengths, batch.target_lengths]
     )  # [3, B]
-    real = offset[None, :] < lengths[block].T  # [B, L]
+    real = offset[None, :] < lengths[block].T.contiguous()  # [B, L]
     return pattern[None] & real[:, None, :]

@@ -32,6 +32,9 @@ _SIGNS_OF_LOSS = (
     "TCPStore",
 )
 
+_MOST_CHARACTERS = 300
+"""Of an error of another library, what a message has room for."""
+
 
 def in_words(fault: BaseException) -> str:
     """A fault in one line, with the name of its kind where that has no exit code of its own."""
@@ -67,3 +70,12 @@ def is_lost_connection(fault: BaseException) -> bool:
         return True
     # gloo has no error type of its own.
     return type(fault) is RuntimeError and any(sign in str(fault) for sign in _SIGNS_OF_LOSS)
+
+
+def words_of_nccl(fault: BaseException) -> str:
+    """What NCCL itself says of an error of its own, in one line; empty where it says nothing."""
+    if not isinstance(fault, dist.DistBackendError):
+        return ""
+    text = " ".join(str(fault).split())
+    _, _, last = text.rpartition("Last error: ")
+    return last[:_MOST_CHARACTERS]

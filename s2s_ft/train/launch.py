@@ -32,7 +32,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from s2s_ft.cli import EnvironmentFault, setup_logging
 from s2s_ft.train.distributed import POLL_SECONDS, World
-from s2s_ft.train.faults import is_lost_connection, retold, told
+from s2s_ft.train.faults import is_lost_connection, retold, told, words_of_nccl
 
 MEETING = timedelta(minutes=5)
 """The longest that processes wait until all of them are there; more than any start takes."""
@@ -87,7 +87,7 @@ def join(*, local_rank: int, on_gpu: bool) -> Iterator[World]:
         if not is_lost_connection(fault):
             _tell(world, fault, leave=_leave if not on_gpu else None)
             raise
-        raise _cause(world) from fault
+        raise _cause(world, words_of_nccl(fault)) from fault
     _wait_for_all(world)
     _leave()
 
@@ -266,8 +266,8 @@ def _tell(world: World, fault: BaseException, leave: Callable[[], None] | None) 
             _comes_true(lambda: store.add(_ENDED, 0) >= world.size, GRACE_SECONDS)
 
 
-def _cause(world: World) -> BaseException:
-    """Why the connection to another process was lost."""
+def _cause(world: World, said: str) -> BaseException:
+    """Why the connection to another process was lost, and what the library that kept it `said`."""
     store = world.store
     assert store is not None
     with suppress(RuntimeError):
@@ -277,7 +277,8 @@ def _cause(world: World) -> BaseException:
             return fault
     return EnvironmentFault(
         f"rank {world.rank} lost the other processes of this run: one of them was killed, or its "
-        "machine went away; the same command goes on from the newest checkpoint"
+        f"machine went away{f', or NCCL cannot work here (it says: {said})' if said else ''}; the "
+        "same command goes on from the newest checkpoint"
     )
 
 

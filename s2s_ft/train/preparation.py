@@ -97,7 +97,7 @@ def prepare(options: TrainOptions, world: World) -> Preparation:
     if options.runtime.gradient_checkpointing:
         recompute_activations(model)
     if options.runtime.torch_compile:
-        compile_encoder(model, precision.autocast)
+        compile_encoder(model, precision.autocast, num_rows=_most_tokens(options))
     attach_teacher(model, teacher, precision.device)
     data = TrainingData(
         store=store,
@@ -113,6 +113,14 @@ def prepare(options: TrainOptions, world: World) -> Preparation:
     data = replace(data, micro_batch_size=size)
     state = _make_state(options, model, precision, schedule, world)
     return Preparation(codec, facts, state, data, validator)
+
+
+def _most_tokens(options: TrainOptions) -> int:
+    """Source and target tokens that a forward pass has at most, as far as the flags say it."""
+    data, optimization = options.data, options.optimization
+    longest = data.max_source_seq_length + data.max_target_seq_length
+    whole = optimization.per_gpu_train_batch_size * longest
+    return min(whole, optimization.max_tokens_per_batch or whole)
 
 
 def features_folder(options: TrainOptions) -> Path:

@@ -26,6 +26,7 @@ import torch
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from s2s_ft.data.examples import require_file
+from s2s_ft.model.attention import without_cudnn
 from s2s_ft.options import TrainOptions
 from s2s_ft.storage.checkpoint_record import find_fault
 from s2s_ft.train.best import Tracker
@@ -74,7 +75,8 @@ def train(options: TrainOptions) -> int:
     _check_what_is_named(options)
     on_gpu = torch.cuda.is_available() and not options.runtime.no_cuda
     is_exact = deterministic(wanted=on_gpu and options.runtime.deterministic)
-    with join(local_rank=options.runtime.local_rank, on_gpu=on_gpu) as world, is_exact:
+    meeting = join(local_rank=options.runtime.local_rank, on_gpu=on_gpu)
+    with meeting as world, is_exact, without_cudnn():
         return _train(options, world)
 
 

@@ -235,7 +235,7 @@ def _accumulate_gradients(
     state: TrainState, micro_batches: Sequence[MicroBatch], tokens: Tensor
 ) -> Tensor:
     """Send every micro-batch forward and back; returns this rank's share of the update's loss."""
-    state.optimizer.zero_grad(set_to_none=True)
+    state.optimizer.zero_grad()
     ranks = state.world.size
     # The ranks' gradients are averaged, and their sum is what is wanted.
     share = (ranks / tokens).float()
@@ -278,7 +278,7 @@ def _diagnosis(
     state: TrainState, launched: _Launched, tokens: float, loss: float, norm: float
 ) -> str:
     """What was wrong with an update, and where: its passes are done again, on the same weights."""
-    state.optimizer.zero_grad(set_to_none=True)
+    state.optimizer.zero_grad()
     losses = []
     for part in launched.micro_batches:
         _seed_dropout(state.seed, state.step, part.number)
@@ -287,7 +287,7 @@ def _diagnosis(
         each.backward()
         losses.append(float(each.detach()))
     told = what_failed(state.model, launched.micro_batches, losses, loss=loss, norm=norm)
-    state.optimizer.zero_grad(set_to_none=True)
+    state.optimizer.zero_grad()
     return (
         f"update {launched.report.step} of {state.schedule.total_steps}: {told}; "
         f"nothing was stepped, earlier checkpoints stand; {CALMER}"

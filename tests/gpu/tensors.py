@@ -2,6 +2,7 @@
 
     every operation     is done on the CPU with what is held; before that it is looked at:
       tensors of two devices in it                 ->  MixedDevicesError, as CUDA would refuse it
+      a mask no fused attention kernel takes       ->  SlowAttentionError; CUDA would say nothing
       the host needs a number of it                ->  noted in `waits`
       a copy to pinned memory without a wait       ->  arrives when an event behind it has happened
                                                        (`queue.py`); until then there is rubbish
@@ -46,6 +47,10 @@ waits: Counter[str] = Counter()
 
 class MixedDevicesError(RuntimeError):
     """An operation was handed tensors of more than one device."""
+
+
+class SlowAttentionError(RuntimeError):
+    """Attention was handed tensors that CUDA's fused kernels do not take as they are."""
 
 
 class SimulatedTensor(Tensor):
@@ -144,6 +149,7 @@ def _operate(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         place, source = args[0], args[1]
         return send_to_host(place, source.held, source.index, at_once=what is not None)
     if name == "_fused_sdp_choice":
+        refuse_slow(here)
         return 0  # attention from torch's plain operations
     index = asked.index if asked is not None and target == NAME else here[0].index
     args, kwargs = mapped(_held, args), mapped(_held, kwargs)
@@ -189,6 +195,16 @@ def refuse_inexact(name: str, tensors: Sequence[Tensor]) -> None:
     is_float_sum = name in ("cumsum", "cumsum_") and tensors[0].is_floating_point()
     if name in INEXACT or is_float_sum:
         raise RuntimeError(f"{name}_cuda does not have a deterministic implementation, but …")
+
+
+def refuse_slow(tensors: Sequence[Tensor]) -> None:
+    """Raise where one of query, key, value and mask lies in memory in a way for which CUDA takes
+    plain products, or copies a mask in every call.
+    """
+    for each in tensors:
+        if each.stride(-1) != 1 or any(stride % 8 for stride in each.stride()[:-1]):
+            where = f"{list(each.shape)}, strides {each.stride()}"
+            raise SlowAttentionError(f"attention of {where} {_place()}")
 
 
 def refuse_to_send(name: str, tensors: Sequence[SimulatedTensor]) -> None:
