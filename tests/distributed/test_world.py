@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch.distributed import HashStore
 from torch.torch_version import TorchVersion
 
@@ -67,6 +68,19 @@ def fail_alike() -> int:
     with join(local_rank=-1, on_gpu=False) as world:
         time.sleep(0.5 * world.rank)
         raise TrainingFault(f"on rank {world.rank}")
+
+
+NCCLS = (
+    "NCCL error in: ProcessGroupNCCL.cpp:3690, unhandled system error, NCCL version 2.28.9\n"
+    "Last error:\nError while creating shared memory segment /dev/shm/nccl-3 (size 963), "
+    "error: No space left on device (28)"
+)
+
+
+def fail_in_nccl() -> int:
+    launch.GRACE_SECONDS = 0.5
+    with join(local_rank=-1, on_gpu=False):
+        raise dist.DistBackendError(NCCLS)
 
 
 def be_killed(rank: int, *, while_waiting: bool) -> int:
@@ -150,6 +164,14 @@ def test_a_killed_rank_leaves_nobody_waiting(
     assert ended[rank].code == -signal.SIGKILL
     assert ended[1 - rank].code == 1
     assert "lost the other processes of this run" in ended[1 - rank].text
+
+
+def test_what_nccl_says_is_passed_on(tmp_path: Path) -> None:
+    for each in together(fail_in_nccl, 2, tmp_path):
+        assert each.code == 1
+        last = each.text.splitlines()[-1]
+        assert "it says: Error while creating shared memory segment /dev/shm/nccl-3" in last
+        assert "No space left on device (28)); the same command goes on" in last
 
 
 @pytest.mark.parametrize("missing", [0, 2])

@@ -17,7 +17,7 @@ from torch import nn
 
 from tests.gpu.process import simulate_gpus
 from tests.gpu.queue import RUBBISH, devices
-from tests.gpu.tensors import MixedDevicesError, waits
+from tests.gpu.tensors import MixedDevicesError, SlowAttentionError, waits
 
 
 def waits_of(act: Callable[[], object]) -> int:
@@ -162,6 +162,19 @@ def check_kernels_that_are_the_same_every_time() -> None:
         numbers.sum().sqrt()
     finally:
         torch.use_deterministic_algorithms(False)
+
+
+def check_attention_that_cuda_would_do_the_slow_way() -> None:
+    """By plain products where keys of the mask do not lie side by side, or with a copy of it."""
+    query = torch.rand(2, 4, 16, 8, device="cuda")
+    mask = torch.zeros(2, 1, 16, 16, device="cuda")
+    attend = nn.functional.scaled_dot_product_attention
+    for good in (mask, mask[:, :, -1:], mask.expand(-1, 4, -1, -1)):
+        attend(query[:, :, : good.shape[2]], query, query, attn_mask=good)
+    narrow = torch.zeros(2, 1, 16, 15, device="cuda")
+    for bad, keys in ((mask.transpose(2, 3), query), (narrow, query[:, :, 1:])):
+        with pytest.raises(SlowAttentionError, match="attention of"):
+            attend(query, keys, keys, attn_mask=bad)
 
 
 def check_memory_is_short_where_it_is_said_to_be() -> None:

@@ -30,7 +30,15 @@ from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.gpu.queue import Event, Stream, devices, index_of
-from tests.gpu.tensors import NAME, SimulatedTensor, mapped, note_wait, operate, pinned
+from tests.gpu.tensors import (
+    NAME,
+    SimulatedTensor,
+    mapped,
+    note_wait,
+    operate,
+    pinned,
+    refuse_slow,
+)
 
 CAN_SIMULATE = hasattr(backend_registration, "_setup_privateuseone_for_python_backend")
 """Whether this torch lets a backend be written in Python."""
@@ -58,6 +66,10 @@ class _Named(TorchFunctionMode):
             return pinned(args[0])
         args = tuple(map(_renamed, args))
         kwargs = {name: _renamed(each) for name, each in kwargs.items()}
+        if func is nn.functional.scaled_dot_product_attention:
+            refuse_slow(
+                [each for each in (*args, *kwargs.values()) if isinstance(each, SimulatedTensor)]
+            )
         device = kwargs.get("device")
         if func in (torch.tensor, torch.as_tensor) and device is not None:
             kwargs.pop("device")  # torch would move it where nobody sees it

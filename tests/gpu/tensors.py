@@ -149,7 +149,6 @@ def _operate(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         place, source = args[0], args[1]
         return send_to_host(place, source.held, source.index, at_once=what is not None)
     if name == "_fused_sdp_choice":
-        refuse_slow(here)
         return 0  # attention from torch's plain operations
     index = asked.index if asked is not None and target == NAME else here[0].index
     args, kwargs = mapped(_held, args), mapped(_held, kwargs)

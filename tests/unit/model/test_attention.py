@@ -5,6 +5,7 @@ it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from s2s_ft.layout import Batch, Corrupted, lay_out
-from s2s_ft.model.attention import AttentionCall, attention
+from s2s_ft.model.attention import AttentionCall, attention, kernel_bias, without_cudnn
 from s2s_ft.model.pattern import distance_bias, visible
 from s2s_ft.model.pretrained import load_finetuned
 
@@ -126,6 +127,29 @@ def test_cpu_path_equals_the_fused_kernel() -> None:
         scale=0.3,
     )
     torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("keys", [32, 37])
+def test_a_bias_lies_in_memory_as_the_kernels_of_gpus_take_it(keys: int) -> None:
+    """With any other layout CUDA multiplies everything out, without a word."""
+    bias = torch.empty(2, 5, keys, 4, device="meta").permute(0, 3, 1, 2)
+    found = kernel_bias(bias, torch.bfloat16)
+    assert (found.shape, found.dtype) == (bias.shape, torch.bfloat16)
+    assert found.stride(-1) == 1
+    assert not any(stride % 16 for stride in found.stride()[:-1])
+    assert kernel_bias(found, torch.bfloat16) is found  # and is made so once
+
+
+def test_the_pattern_is_in_one_piece() -> None:
+    assert visible(batch_of(3, 2, pseudo=True, pad_source=2)).is_contiguous()
+
+
+def test_cudnn_is_left_out_and_comes_back() -> None:
+    before = torch.backends.cuda.cudnn_sdp_enabled()  # type: ignore[no-untyped-call]
+    with suppress(KeyError), without_cudnn():
+        assert not torch.backends.cuda.cudnn_sdp_enabled()  # type: ignore[no-untyped-call]
+        raise KeyError
+    assert torch.backends.cuda.cudnn_sdp_enabled() is before  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize("family", ["bert", "modernbert", "unilm"])

@@ -176,6 +176,28 @@ class TestCompiling:
             found.append(by_size[BATCHES[0].num_tokens])
         assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
 
+    def test_graphs_are_made_from_as_many_rows_as_a_run_has(
+        self, load: Callable[..., Seq2SeqModel], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """On a GPU: how sums are divided among its processors is settled by what comes first."""
+        sizes = []
+        model = load("bert")
+        loss = model.loss
+
+        def noted(batch: Batch, smoothing: float) -> Tensor:
+            sizes.append(batch.num_tokens)
+            return loss(batch, smoothing)
+
+        monkeypatch.setattr(model, "loss", noted)
+        monkeypatch.setattr(Batch, "to", lambda batch, _device: batch)
+        for device in map(torch.device, ("cpu", "cuda")):
+            monkeypatch.setattr(Seq2SeqModel, "device", device)
+            for num_rows in (0, 1000, 100_000):
+                compile_encoder(model, num_rows=num_rows)
+        assert sizes[0] == sizes[1] == sizes[2] == sizes[3] < 200
+        assert 900 <= sizes[4] <= 1000
+        assert 8000 <= sizes[5] <= 8192
+
     def test_with_recomputing_and_an_adapter(self, load: Callable[..., Seq2SeqModel]) -> None:
         model = load("bert", peft="lora")
         before = gradients(model, BATCHES[1])

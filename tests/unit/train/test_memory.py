@@ -158,6 +158,11 @@ ERRORS = [
     RuntimeError("[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: not enough memory"),
     RuntimeError("CUDA error: out of memory"),
     MemoryError("Unable to allocate 3.2 GiB"),
+    RuntimeError(
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasGemmEx(handle, opa, opb)`"
+    ),
+    RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
 ]
 
 

@@ -15,6 +15,7 @@ from transformers import AutoModelForMaskedLM
 
 from s2s_ft.cli import EnvironmentFault
 from s2s_ft.train.optimizer import decays, make_optimizer, set_learning_rate, trained_parameters
+from tests.unit.train.runs import Train
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "electra", "modernbert", "eurobert"])
@@ -104,6 +105,9 @@ class FusedAdam(torch.optim.Optimizer):
         assert adam_w_mode
         super().__init__(groups, {"lr": lr, "betas": betas, "eps": eps})
 
+    def zero_grad(self) -> None:  # type: ignore[override]
+        super().zero_grad()
+
     def step(self) -> None:  # type: ignore[override]
         for group in self.param_groups:
             group["step"] = group.get("step", 0) + 1
@@ -184,6 +188,12 @@ def test_apex_goes_on_from_its_saved_state(monkeypatch: pytest.MonkeyPatch) -> N
     take_steps(half, second, 3, 3)
     for one, other in zip(whole.parameters(), half.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_a_run_with_apex(run: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, FusedAdam)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert run(optimizer="apex", no_cuda=False) == 0
 
 
 def test_absent_apex_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
