@@ -260,14 +260,11 @@ def _overlaps(options: RowsOptions, pairs: Sequence[tuple[Example, Output]]) -> 
     if options.min_rouge is None:
         return [0.0] * len(pairs)
     from s2s_ft.evaluation.rouge import rouge_scores
+    from s2s_ft.text import spelled
 
-    references = [_plain(example.target) for example, _ in pairs]
+    references = spelled([example.target or "" for example, _ in pairs])
     scores = rouge_scores([output.text for _, output in pairs], references)
     return [100.0 * float(each) for each in scores["rougeL"]]
-
-
-def _plain(value: str | list[str] | None) -> str:
-    return " ".join(value) if isinstance(value, list) else value or ""
 
 
 def _listed(counts: Counter[str]) -> str:

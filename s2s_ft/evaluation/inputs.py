@@ -69,7 +69,7 @@ def read_rows(path: str, keys: Sequence[str], *, flag: str) -> Rows:
     Args:
         path: File of plain text, one line a text, or of JSON lines.
         keys: Keys under which a JSON object may hold its text, the first one that is there
-            counts. A list of tokens is joined with spaces.
+            counts. A list of tokens stands for the text that they spell.
         flag: The flag that named the file, for messages.
 
     Returns:
@@ -85,7 +85,8 @@ def read_rows(path: str, keys: Sequence[str], *, flag: str) -> Rows:
     while not lines[-1].strip() and len(lines) > 1:
         lines.pop()
     first_index: int | None = None
-    rows = Rows(name, [], [])
+    values: list[str | list[str]] = []
+    labels = []
     for number, line in enumerate(lines, start=1):
         place = f"{name}, line {number}"
         row = _object(line, place)
@@ -99,9 +100,9 @@ def read_rows(path: str, keys: Sequence[str], *, flag: str) -> Rows:
                     f"{place}: `index` is {index} where {first_index + number - 1} comes next: "
                     "rows are missing or out of order; decode the file again"
                 )
-        rows.texts.append(_text(row, keys, place))
-        rows.labels.append(row.get(ID_KEY))
-    return rows
+        values.append(_value(row, keys, place))
+        labels.append(row.get(ID_KEY))
+    return Rows(name, _texts(values), labels)
 
 
 def has_key(path: str, key: str, *, flag: str) -> bool:
@@ -163,7 +164,17 @@ def _object(line: str, place: str) -> dict[str, Any]:
     return row
 
 
-def _text(row: dict[str, Any], keys: Sequence[str], place: str) -> str:
+def _texts(values: list[str | list[str]]) -> list[str]:
+    """The texts of rows; what knows of tokens is slow to import and seldom needed."""
+    texts = [value for value in values if isinstance(value, str)]
+    if len(texts) == len(values):
+        return texts
+    from s2s_ft.text import spelled
+
+    return spelled(values)
+
+
+def _value(row: dict[str, Any], keys: Sequence[str], place: str) -> str | list[str]:
     key = next((key for key in keys if key in row), None)
     if key is None:
         wanted = " or ".join(f"`{key}`" for key in keys)
@@ -171,18 +182,18 @@ def _text(row: dict[str, Any], keys: Sequence[str], place: str) -> str:
     value = row[key]
     if key == "hypotheses":
         value = _best_hypothesis(value, place)
-    if isinstance(value, list) and all(isinstance(token, str) for token in value):
-        value = " ".join(value)
-    if not isinstance(value, str):
+    parts = value if isinstance(value, list) else [value]
+    if not all(isinstance(part, str) for part in parts):
         raise ValueError(f"{place}: `{key}` holds no text; give a string or a list of strings")
+    found: str | list[str] = value
     try:
-        value.encode("utf-8")
+        "".join(parts).encode("utf-8")
     except UnicodeEncodeError as error:
         raise ValueError(
             f"{place}: `{key}` holds half a character (an escape such as \\ud83d on its own); "
             "write the whole character"
         ) from error
-    return value
+    return found
 
 
 def _best_hypothesis(hypotheses: Any, place: str) -> Any:

@@ -6,6 +6,7 @@
     words.py        word pieces joined to words
     marks.py        which tokens lie inside a word
     spacing.py      which spaces belong between words
+    spelling.py     what lists of tokens say, without their tokenizer
 
 Every public name can be imported from here.
 """
@@ -13,6 +14,7 @@ Every public name can be imported from here.
 from s2s_ft.text.additional import NewToken, read_tokens
 from s2s_ft.text.codec import LINE_BREAK_MARK, SpecialIds, TextCodec
 from s2s_ft.text.marks import NO_MARKS, WordMarks
+from s2s_ft.text.spelling import spelled
 from s2s_ft.text.words import collapse_repeated_punctuation, join_word_pieces
 
 __all__ = [
@@ -25,4 +27,5 @@ __all__ = [
     "collapse_repeated_punctuation",
     "join_word_pieces",
     "read_tokens",
+    "spelled",
 ]

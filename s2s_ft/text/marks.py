@@ -22,7 +22,7 @@ from tokenizers.models import WordPiece
 from s2s_ft.text.spacing import is_unspaced
 from s2s_ft.text.words import WORD_PIECE_PREFIX
 
-_BYTE_MARK, _SPACE_MARK = "Ġ", "▁"
+BYTE_MARK, SPACE_MARK = "Ġ", "▁"
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ def word_marks(backend: Any, vocabulary: Mapping[str, int]) -> WordMarks:
         pieces = [each for token, each in tokens.items() if token.startswith(WORD_PIECE_PREFIX)]
         return WordMarks(frozenset(tokens.values()) if pieces else frozenset(), frozenset(pieces))
     texts = {each: token for token, each in tokens.items()}
-    if any(token.startswith(_BYTE_MARK) for token in tokens):
+    if any(token.startswith(BYTE_MARK) for token in tokens):
         decoder = decoders.ByteLevel()
         texts = {each: decoder.decode([token]) for each, token in texts.items()}
-    elif not any(token.startswith(_SPACE_MARK) for token in tokens):
+    elif not any(token.startswith(SPACE_MARK) for token in tokens):
         return NO_MARKS
     return WordMarks(
         frozenset(each for each, text in texts.items() if _is_inside(text[-1:])),

@@ -23,7 +23,7 @@ from s2s_ft.data.features import FeatureStore, build_or_open
 from s2s_ft.layout import Batch, IntArray
 from s2s_ft.methods import Method
 from s2s_ft.options import TrainOptions
-from s2s_ft.text import TextCodec
+from s2s_ft.text import TextCodec, spelled
 from s2s_ft.train.distributed import World
 from s2s_ft.train.shared_store import built_by_main
 
@@ -79,8 +79,10 @@ class HeldOutRows:
         store = built_by_main(world, build)
         texts = []
         if world.is_main:
-            rows = read_examples(file, source_key=source_key, target_key=target_key, limit=limit)
-            texts = [(_plain(row.source), _plain(row.target or "")) for row in rows]
+            read = read_examples(file, source_key=source_key, target_key=target_key, limit=limit)
+            rows = [(row.source, row.target or "") for row in read]
+            sources, targets = (spelled([row[side] for row in rows]) for side in (0, 1))
+            texts = [*zip(sources, targets, strict=True)]
         return cls(method, store, texts)
 
     def __len__(self) -> int:
@@ -109,8 +111,3 @@ class HeldOutRows:
         """`count` row numbers, or as many as there are, spread evenly over the file."""
         count = min(count, len(self))
         return [(2 * place + 1) * len(self) // (2 * count) for place in range(count)]
-
-
-def _plain(value: str | list[str]) -> str:
-    """A row's text; a list of tokens is joined with spaces, as for scoring."""
-    return value if isinstance(value, str) else " ".join(value)

@@ -76,6 +76,19 @@ def test_targets_are_the_teachers_best(write: Write) -> None:
     ]
 
 
+def test_a_target_of_tokens_is_compared_as_the_text_it_spells(tmp_path: Path) -> None:
+    train, rows = tmp_path / "train.jsonl", tmp_path / "rows.jsonl"
+    train.write_text('{"src": "x", "tgt": ["fas", "##t", "tool", "##s"]}\n', encoding="utf-8")
+    options = RowsOptions(
+        train_file=str(train),
+        outputs=outputs_file(tmp_path / "outputs.jsonl", [[("fast tools", None, 2)]]),
+        output_file=str(rows),
+        min_rouge=99.0,
+    )
+    assert write_rows(options) == 0
+    assert json.loads(rows.read_text(encoding="utf-8"))["tgt"] == "fast tools"
+
+
 def test_several_outputs_of_a_row_without_doubles(
     write: Write, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -51,6 +51,23 @@ def test_generated_json_is_plain_text(tmp_path: Path) -> None:
     assert read_predictions(write(tmp_path, "p", f"{brackets}\na\n")) == [brackets, "a"]
 
 
+@pytest.mark.parametrize(
+    "lists",
+    [
+        [["fas", "##t", "tools"], ["tool", "##s"]],
+        [["▁fas", "t", "▁tools"], ["tool", "s"]],
+        [["fas", "t", "Ġtools"], ["tool", "s"]],
+    ],
+)
+def test_lists_of_tokens_are_the_texts_that_they_spell(
+    tmp_path: Path, lists: list[list[str]]
+) -> None:
+    """Of which kind they are is told by all together: a single word may have no mark."""
+    lines = "".join(json.dumps({"tgt": value}) + "\n" for value in [*lists, "as ##it is"])
+    path = write(tmp_path, "d.jsonl", lines)
+    assert read_texts(path, ("tgt",), flag="--gold") == ["fast tools", "tools", "as ##it is"]
+
+
 def test_references_come_from_a_data_file(tmp_path: Path) -> None:
     path = write(tmp_path, "d.jsonl.gz", '{"src": "s", "tgt": ["a", "b"]}\n{"tgt": "c"}\n\n')
     assert read_texts(path, ("tgt",), flag="--gold") == ["a b", "c"]

@@ -134,9 +134,9 @@ def test_a_report_survives_json(open_rows: Open, load: Load) -> None:
 
 def test_rows_that_are_lists_of_tokens(open_rows: Open, load: Load, tmp_path: Path) -> None:
     file = tmp_path / "tokens.jsonl"
-    file.write_text('{"src": ["a", "tool"], "tgt": ["tool"]}\n', encoding="utf-8")
+    file.write_text('{"src": ["a", "tool", "##s"], "tgt": ["tool", "##s"]}\n', encoding="utf-8")
     (sample,) = look(open_rows(dev_file=str(file)), load()).samples
-    assert (sample.source, sample.reference) == ("a tool", "tool")
+    assert (sample.source, sample.reference) == ("a tools", "tools")
 
 
 def test_without_a_file_there_is_nothing_to_look_at(open_rows: Callable[..., Any]) -> None:
