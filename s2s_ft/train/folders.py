@@ -24,6 +24,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from s2s_ft.cli import EnvironmentFault
 from s2s_ft.storage import syncing
 from s2s_ft.storage.checkpoint_record import find_fault, write_record
 from s2s_ft.storage.removal import discard
@@ -76,6 +77,22 @@ def make_folder(folder: Path) -> None:
         syncing.sync(path.parent)
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is not a folder")
+
+
+@contextmanager
+def writing_in(output_dir: Path) -> Iterator[None]:
+    """Name the folder, and what to do, where the system does not let us write in it.
+
+    Raises:
+        EnvironmentFault: It did not.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise EnvironmentFault(
+            f"--output_dir {output_dir} cannot be written: {error.strerror or error}; make room or "
+            "mend its permissions, or name another folder"
+        ) from error
 
 
 def put_right(parent: Path, names: re.Pattern[str]) -> None:
