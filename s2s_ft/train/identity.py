@@ -178,9 +178,17 @@ def check_same_run(
 
 
 def tell_changes(
-    record: Mapping[str, Any], facts: RunFacts, *, processes: int, attention: str
+    record: Mapping[str, Any], facts: RunFacts, *, numbers: Mapping[str, int], attention: str
 ) -> None:
-    """Warn of options that a resume takes up, and of what may round differently."""
+    """Warn of options that a resume takes up, and of what may round differently.
+
+    Args:
+        record: Of the checkpoint.
+        facts: Of the run that resumes.
+        numbers: Of processes, and of each one's threads where those compute, now; what the record
+            does not know of them is not told.
+        attention: What computes it now.
+    """
     for group in TOLD:
         differences = _differences(group, record["options"][group], facts.options[group])
         for what, before, now in differences:
@@ -189,7 +197,7 @@ def tell_changes(
                     "resuming with another setting, %s: %s before, %s now", what, before, now
                 )
     changes = [
-        *_differences("number of processes", record["processes"], processes),
+        *_differences("number of", dict(record), dict(numbers)),
         *_differences("attention", record.get("attention", TORCHS), attention),
         *_differences("version", record["versions"], facts.versions),
     ]

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch.distributed.tensor import DTensor
 
 from s2s_ft.model import pretrained
@@ -129,7 +130,7 @@ def _record_of(state: TrainState, facts: RunFacts, window: Window) -> Record:
         "epoch": epoch,
         "batch_in_epoch": batch,
         "schedule": asdict(state.schedule),
-        "processes": state.world.size,
+        **_numbers(state),
         "attention": attention_of(state.model, state.precision.device),
         "identity": _identity(facts, state),
         "options": facts.options,
@@ -137,6 +138,14 @@ def _record_of(state: TrainState, facts: RunFacts, window: Window) -> Record:
         "log_window": asdict(window),
         "versions": facts.versions,
     }
+
+
+def _numbers(state: TrainState) -> dict[str, int]:
+    """How many share the work, which decides how sums are rounded; a GPU's do not count threads."""
+    numbers = {"processes": state.world.size}
+    if state.precision.device.type == "cpu":
+        numbers["threads"] = torch.get_num_threads()
+    return numbers
 
 
 def save_best(
@@ -197,7 +206,7 @@ def restore_checkpoint(folder: Path, state: TrainState, facts: RunFacts) -> Resu
     check_same_run(folder, record, _identity(facts, state), facts.way_out)
     if state.world.is_main:
         attention = attention_of(state.model, state.precision.device)
-        tell_changes(record, facts, processes=state.world.size, attention=attention)
+        tell_changes(record, facts, numbers=_numbers(state), attention=attention)
     _load_weights(folder, state.model)
     _load_optimizer(folder, state, facts.way_out)
     if record["scaler"] and state.precision.scaler.is_enabled():
