@@ -17,6 +17,7 @@ from s2s_ft.model.pretrained import load_finetuned
 from s2s_ft.storage.checkpoint_record import read_record
 from s2s_ft.train.evaluate import Validator
 from s2s_ft.train.lines import SAMPLES, read_lines
+from tests.unit.train.logs.told import events
 from tests.unit.train.runs import (
     Train,
     assert_same_checkpoint,
@@ -78,6 +79,18 @@ def test_a_look_changes_nothing_of_training(look: Train, run: Train, tmp_path: P
     assert_same_checkpoint(tmp_path / "looking" / "ckpt-6", tmp_path / "blind" / "ckpt-6")
 
 
+def cut_short(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Have a signal come in the middle of the look after an update."""
+    own = Validator.look
+
+    def look(self: Validator, model: Any, precision: Any, now: int, stop: Any) -> Any:
+        if now == step:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        return own(self, model, precision, now, stop)
+
+    monkeypatch.setattr(Validator, "look", look)
+
+
 @pytest.mark.parametrize("step", [2, 6])
 def test_a_signal_in_the_middle_of_a_look(
     step: int, look: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -85,15 +98,8 @@ def test_a_signal_in_the_middle_of_a_look(
     """The checkpoint does not know of the look, and the resumed run begins with it."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert look(output_dir=str(whole)) == 0
-    own = Validator.look
-
-    def cut_short(self: Validator, model: Any, precision: Any, now: int, stop: Any) -> Any:
-        if now == step:
-            os.kill(os.getpid(), signal.SIGUSR1)
-        return own(self, model, precision, now, stop)
-
     with monkeypatch.context() as patch:
-        patch.setattr(Validator, "look", cut_short)
+        cut_short(patch, step)
         assert look(output_dir=str(parts)) == 128 + signal.SIGUSR1
     assert checkpoints(parts) == {f"ckpt-{step}"}
     assert step not in [line["step"] for line in metrics(parts, "look")]
@@ -107,6 +113,31 @@ def test_a_signal_in_the_middle_of_a_look(
         for each in (whole, parts)
     ]
     assert records[0]["validation"] == records[1]["validation"]
+
+
+def test_a_look_that_was_missed_is_taken_once(
+    look: Train, output_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if the start that took it is killed before its next save."""
+    with monkeypatch.context() as patch:
+        cut_short(patch, 2)
+        look()
+
+    def killed(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("s2s_ft.train.step._launch", killed)
+        with pytest.raises(KeyboardInterrupt):
+            look()
+    assert look() == 0
+    told = [
+        event.step
+        for event in events(output_dir / "tensorboard")
+        for value in event.summary.value
+        if value.tag == "dev/loss"
+    ]
+    assert told == [2, 4, 6]
 
 
 def test_out_of_patience(look: Train, output_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
