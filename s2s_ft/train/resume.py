@@ -62,11 +62,13 @@ class Resumed:
         window: What the log had summed up towards its next line.
         validation: The tracker of the looks at held-out rows, as it was handed over; or None.
         finished: Why the run had ended before its last update, or None.
+        is_changed: Whether it goes on in another way than it was begun; rank 0 alone knows.
     """
 
     window: Window
     validation: dict[str, Any] | None = None
     finished: str | None = None
+    is_changed: bool = False
 
 
 def save_checkpoint(  # noqa: PLR0913 (each of them is a part of what is saved)
@@ -204,9 +206,10 @@ def restore_checkpoint(folder: Path, state: TrainState, facts: RunFacts) -> Resu
     record = read_record(folder)
     check_format(folder, record, facts.way_out)
     check_same_run(folder, record, _identity(facts, state), facts.way_out)
+    is_changed = False
     if state.world.is_main:
         attention = attention_of(state.model, state.precision.device)
-        tell_changes(record, facts, numbers=_numbers(state), attention=attention)
+        is_changed = tell_changes(record, facts, numbers=_numbers(state), attention=attention)
     _load_weights(folder, state.model)
     _load_optimizer(folder, state, facts.way_out)
     if record["scaler"] and state.precision.scaler.is_enabled():
@@ -219,6 +222,7 @@ def restore_checkpoint(folder: Path, state: TrainState, facts: RunFacts) -> Resu
         Window.from_dict(record["log_window"]),
         record["validation"],
         still_finished(record, facts),
+        is_changed,
     )
 
 

@@ -20,7 +20,6 @@ from __future__ import annotations
 import logging
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import torch
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -28,7 +27,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from s2s_ft.data.examples import require_file
 from s2s_ft.model.attention import without_cudnn
 from s2s_ft.options import TrainOptions
-from s2s_ft.storage.checkpoint_record import find_fault
+from s2s_ft.storage.checkpoint_record import find_fault, read_record
 from s2s_ft.train.best import Tracker
 from s2s_ft.train.checkpoint import (
     BEST,
@@ -102,7 +101,7 @@ def _train(options: TrainOptions, world: World) -> int:
         if options.checkpoint.overwrite_output_dir and not world.is_restart:
             _start_anew(options, world)
         resumed = _resume(output_dir, run)
-        tracker = _tracker(output_dir, run, None if resumed is None else resumed.validation)
+        tracker = _tracker(output_dir, run, resumed)
         finished = None if resumed is None else _why_finished(run, resumed, tracker)
         if finished is not None and _is_told(output_dir, run.state):
             return 0
@@ -131,23 +130,37 @@ def _resume(output_dir: Path, run: Preparation) -> Resumed | None:
     return None if name is None else restore_checkpoint(output_dir / name, run.state, run.facts)
 
 
-def _tracker(output_dir: Path, run: Preparation, saved: dict[str, Any] | None) -> Tracker | None:
+def _tracker(output_dir: Path, run: Preparation, resumed: Resumed | None) -> Tracker | None:
     """What follows the looks; without held-out rows it only keeps what is known of earlier ones."""
+    saved = None if resumed is None else resumed.validation
     if run.validator is None:
         return None if saved is None else Tracker.from_dict(saved)
     tracker, world = run.validator.tracker(saved), run.state.world
-    if tracker.best_step is not None:
-        fault = world.from_main(find_fault(output_dir / BEST) if world.is_main else None)
+    if resumed is not None and tracker.best_step is not None:
+        best, fault = output_dir / BEST, None
+        if world.is_main:
+            fault = find_fault(best) or _another_look(best, tracker, run, resumed)
+        fault = world.from_main(fault)
         if fault is not None:
             logger.warning(
                 "the best model so far, %s of update %d, is gone (%s): the next look counts as the "
                 "best",
-                output_dir / BEST,
+                best,
                 tracker.best_step,
                 fault,
             )
             tracker.best_value = tracker.best_step = None
     return tracker
+
+
+def _another_look(best: Path, tracker: Tracker, run: Preparation, resumed: Resumed) -> str | None:
+    """What is wrong with a best model that is whole but not of the update it should be of."""
+    step: int = read_record(best)["step"]
+    # A look that the checkpoint does not know of comes again, and is saved again.
+    is_to_come = step >= run.state.step and step != tracker.last_step
+    if step == tracker.best_step or (is_to_come and not resumed.is_changed):
+        return None
+    return f"the folder holds that of update {step}"
 
 
 def _why_finished(run: Preparation, resumed: Resumed, tracker: Tracker | None) -> str | None:

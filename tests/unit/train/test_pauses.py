@@ -62,6 +62,33 @@ def test_a_best_model_that_is_gone_is_told_of_and_saved_anew(
     assert "is gone" not in caplog.text
 
 
+def test_a_best_model_of_updates_that_are_taken_back(
+    look: Train, output_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A run that goes on alike makes it again; in another way, what is left is a stranger's."""
+
+    def back() -> int:
+        for step in ("4", "6"):
+            shutil.rmtree(output_dir / f"ckpt-{step}", ignore_errors=True)
+        step: int = read_record(output_dir / "best")["step"]
+        return step
+
+    assert look(save_steps=2) == 0
+    looks = metrics(output_dir, "look")
+    assert [line["improved"] for line in looks] == [True, True, True]
+    assert back() == 6
+    assert look(save_steps=2) == 0
+    assert "is gone" not in caplog.text
+    assert list(map(without_times, metrics(output_dir, "look"))) == list(map(without_times, looks))
+
+    assert back() == 6
+    assert look(save_steps=2, learning_rate=0.3) == 0  # nothing is better than after update 2
+    assert "best of update 2, is gone (the folder holds that of update 6)" in caplog.text
+    assert [line["improved"] for line in metrics(output_dir, "look")][:2] == [True, True]
+    told = read_record(output_dir / "ckpt-6")["validation"]["best_step"]
+    assert back() == told
+
+
 @pytest.mark.parametrize("looks", [False, True])
 def test_what_an_update_leaves_is_not_saved_unless_it_is_numbers(
     run: Train, look: Train, output_dir: Path, *, looks: bool
