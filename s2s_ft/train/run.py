@@ -35,15 +35,15 @@ from s2s_ft.train.checkpoint import (
     newest_valid,
     prepare_output_folder,
     prune,
-    remove_checkpoints,
 )
 from s2s_ft.train.claim import claimed
 from s2s_ft.train.determinism import deterministic
 from s2s_ft.train.distributed import World
 from s2s_ft.train.interruption import Interruption
 from s2s_ft.train.launch import join
-from s2s_ft.train.logs import TrainingLog, remove_logs
+from s2s_ft.train.logs import TrainingLog
 from s2s_ft.train.memory import explained
+from s2s_ft.train.overwriting import begins_anew, forget_earlier_launch, start_anew
 from s2s_ft.train.pauses import ALL_DONE, Ending, Pauses, is_look_due, out_of_patience
 from s2s_ft.train.places import make_tensorboard_folder
 from s2s_ft.train.preparation import Preparation, prepare, write_options
@@ -96,10 +96,12 @@ def _train(options: TrainOptions, world: World) -> int:
             if world.is_main:
                 claims.enter_context(claimed(output_dir))
                 prepare_output_folder(output_dir)
+                forget_earlier_launch(options.checkpoint, is_restart=world.is_restart)
                 make_tensorboard_folder(options.checkpoint)
         run = prepare(options, world)
-        if options.checkpoint.overwrite_output_dir and not world.is_restart:
-            _start_anew(options, world)
+        with world.main_first():
+            if world.is_main and begins_anew(options.checkpoint, is_restart=world.is_restart):
+                start_anew(options.checkpoint)
         resumed = _resume(output_dir, run)
         tracker = _tracker(output_dir, run, resumed)
         finished = None if resumed is None else _why_finished(run, resumed, tracker)
@@ -110,14 +112,6 @@ def _train(options: TrainOptions, world: World) -> int:
             if finished is not None:  # a kill came after the last save
                 prune(output_dir, options.checkpoint.keep_checkpoints)
         return _take_all_updates(options, run, resumed, tracker, finished)
-
-
-def _start_anew(options: TrainOptions, world: World) -> None:
-    """Remove checkpoints and logs of an earlier run; token ids stay, they have their own key."""
-    with world.main_first():
-        if world.is_main:
-            remove_checkpoints(Path(options.checkpoint.output_dir))
-            remove_logs(options.checkpoint)
 
 
 def _resume(output_dir: Path, run: Preparation) -> Resumed | None:
