@@ -28,7 +28,7 @@ from s2s_ft.model.files import SAFETENSORS
 from s2s_ft.options import TrainOptions
 from s2s_ft.storage.checkpoint_record import RECORD, find_fault
 from s2s_ft.storage.output_file import clear_partials
-from s2s_ft.train.folders import make_folder, put_right, remove
+from s2s_ft.train.folders import make_folder, put_right, remove, writing_in
 from s2s_ft.train.lines import METRICS, OPTIONS, SAMPLES
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def prepare_output_folder(output_dir: Path) -> None:
     Raises:
         EnvironmentFault: The folder cannot be made or written.
     """
-    try:
+    with writing_in(output_dir):
         make_folder(output_dir)
         probe = output_dir / ".write-test"
         probe.write_bytes(b"")
@@ -53,10 +53,6 @@ def prepare_output_folder(output_dir: Path) -> None:
         put_right(output_dir, _OURS)
         for name in (OPTIONS, METRICS, SAMPLES):  # which nobody writes but who has the folder
             clear_partials(output_dir / name)
-    except OSError as error:
-        raise EnvironmentFault(
-            f"--output_dir {output_dir} cannot be written: {error.strerror or error}"
-        ) from error
 
 
 def checkpoint_folders(output_dir: Path) -> list[Path]:

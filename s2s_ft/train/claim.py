@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from s2s_ft.cli import EnvironmentFault
-from s2s_ft.train.folders import make_folder
+from s2s_ft.train.folders import make_folder, writing_in
 
 logger = logging.getLogger(__name__)
 
@@ -41,13 +41,9 @@ def claimed(output_dir: Path, *, patience: float = PATIENCE_SECONDS) -> Iterator
     Raises:
         EnvironmentFault: Another run has it and does not end, or it cannot be written.
     """
-    try:
+    with writing_in(output_dir):
         make_folder(output_dir)
         file = (output_dir / LOCK).open("a+", encoding="utf-8")
-    except OSError as error:
-        raise EnvironmentFault(
-            f"--output_dir {output_dir} cannot be written: {error.strerror or error}"
-        ) from error
     with file:
         end, is_told = time.monotonic() + patience, False
         while not _is_locked(file.fileno()):
@@ -62,9 +58,10 @@ def claimed(output_dir: Path, *, patience: float = PATIENCE_SECONDS) -> Iterator
                 logger.warning("%s is in use by %s: waiting for it to end", output_dir, holder)
                 is_told = True
             time.sleep(POLL_SECONDS)
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
+        with writing_in(output_dir):
+            file.truncate(0)
+            # Past the buffer, which would be written once more when the file is closed.
+            os.write(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         yield
 
 

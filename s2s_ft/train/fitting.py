@@ -29,6 +29,7 @@ from s2s_ft.train.memory import (
     largest_batch_size,
     optimizer_bytes,
 )
+from s2s_ft.train.overwriting import begins_anew
 from s2s_ft.train.precision import Precision
 from s2s_ft.train.schedule import Schedule
 from s2s_ft.train.session import device_name
@@ -102,9 +103,9 @@ def _found_before(options: TrainOptions, data: TrainingData, world: World) -> in
     Only a run that has a checkpoint goes on; one that begins anew may have other rows and lengths.
     """
     output_dir = Path(options.checkpoint.output_dir)
-    begins_anew = options.checkpoint.overwrite_output_dir and not world.is_restart
+    is_new = begins_anew(options.checkpoint, is_restart=world.is_restart)
     try:
-        if begins_anew or not checkpoint_folders(output_dir):
+        if is_new or not checkpoint_folders(output_dir):
             return None
         text = (output_dir / OPTIONS).read_text(encoding="utf-8")
         saved = json.loads(text)

@@ -8,8 +8,9 @@ last (see `checkpoint_record.py`), and a rename commits it. A folder that has th
 renamed away before and deleted after that, so at every instant a whole copy is there under one of
 the names above; the next start puts it in its place (`put_right`). What is deleted loses its name
 first. So a folder with a final name is complete, unless the disk damages it later, which the
-checksums show. Any of them may be a link to a folder elsewhere; then the link is renamed and
-deleted, and the folder stays.
+checksums show. What somebody else has put into a folder goes over to the one that takes its place.
+Any of them may be a link to a folder elsewhere; then the link is renamed and deleted, and the
+folder stays.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,8 +26,9 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from s2s_ft.cli import EnvironmentFault
 from s2s_ft.storage import syncing
-from s2s_ft.storage.checkpoint_record import find_fault, write_record
+from s2s_ft.storage.checkpoint_record import RECORD, find_fault, read_record, write_record
 from s2s_ft.storage.removal import discard
 
 logger = logging.getLogger(__name__)
@@ -78,6 +81,22 @@ def make_folder(folder: Path) -> None:
         raise NotADirectoryError(f"{folder} is not a folder")
 
 
+@contextmanager
+def writing_in(output_dir: Path) -> Iterator[None]:
+    """Name the folder, and what to do, where the system does not let us write in it.
+
+    Raises:
+        EnvironmentFault: It did not.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise EnvironmentFault(
+            f"--output_dir {output_dir} cannot be written: {error.strerror or error}; make room or "
+            "mend its permissions, or name another folder"
+        ) from error
+
+
 def put_right(parent: Path, names: re.Pattern[str]) -> None:
     """Finish or undo what a save or a removal was at when it was stopped.
 
@@ -99,12 +118,13 @@ def put_right(parent: Path, names: re.Pattern[str]) -> None:
         if is_wanted and find_fault(leftover) is None:
             logger.warning("an interrupted save left %s, which is whole: it is kept", leftover)
             if os.path.lexists(final):
+                _hand_over(final, leftover)
                 remove(final)
             leftover.rename(final)
             syncing.sync(parent)
         else:
             logger.warning("removing %s, left by an interrupted save", leftover)
-            _try_to_discard(leftover)
+            _try_to_discard(leftover, heir=final if leftover.suffix == _OLD else None)
 
 
 @contextmanager
@@ -144,16 +164,50 @@ def _put_in_place(temporary: Path, final: Path) -> None:
     """Rename; what has the name makes way first and is deleted once the disk knows the new one."""
     old = final.with_name(final.name + _OLD)
     if os.path.lexists(final):
+        _hand_over(old, final)
         discard(old)
         final.rename(old)
     temporary.rename(final)
     syncing.sync(final.parent)
-    _try_to_discard(old)
+    _try_to_discard(old, heir=final)
 
 
-def _try_to_discard(leftover: Path) -> None:
-    """Delete what nobody needs any more; where it cannot be deleted, say so."""
+def _hand_over(folder: Path, heir: Path) -> None:
+    """Move what is not a checkpoint's own to the folder that takes its place, before it goes.
+
+    What has the name of a new file there gets `.old` behind it.
+    """
+    if folder.is_symlink():
+        return  # what it leads to stays
+    own = _own_files(folder, heir)
+    inside = [(path, path.relative_to(folder).as_posix()) for path in sorted(folder.rglob("*"))]
+    for path, name in [(folder, heir.name)] if folder.is_file() else inside:
+        if name in own or (path.is_dir() and not path.is_symlink()):
+            continue
+        place = heir / name
+        if os.path.lexists(place):
+            place = place.with_name(place.name + _OLD)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(path, place)  # the heir may be a link to another disk
+        syncing.sync(place.parent)
+
+
+def _own_files(folder: Path, heir: Path) -> set[str]:
+    """What its record lists; without a record it is no checkpoint, and all of it somebody's own."""
     try:
+        return {RECORD, *read_record(folder)["files"]}
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        # Damaged: what has the name of a file of the heir's was its own.
+        return {path.relative_to(heir).as_posix() for path in heir.rglob("*")}
+
+
+def _try_to_discard(leftover: Path, *, heir: Path | None = None) -> None:
+    """Delete what nobody needs any more, but for what goes to an heir; if it cannot be, say so."""
+    try:
+        if heir is not None:
+            _hand_over(leftover, heir)
         discard(leftover)
     except OSError as error:
         logger.warning("%s could not be removed: %s", leftover, error.strerror or error)

@@ -178,18 +178,31 @@ def check_same_run(
 
 
 def tell_changes(
-    record: Mapping[str, Any], facts: RunFacts, *, processes: int, attention: str
-) -> None:
-    """Warn of options that a resume takes up, and of what may round differently."""
+    record: Mapping[str, Any], facts: RunFacts, *, numbers: Mapping[str, int], attention: str
+) -> bool:
+    """Warn of options that a resume takes up, and of what may round differently.
+
+    Args:
+        record: Of the checkpoint.
+        facts: Of the run that resumes.
+        numbers: Of processes, and of each one's threads where those compute, now; what the record
+            does not know of them is not told.
+        attention: What computes it now.
+
+    Returns:
+        Whether anything was told: the updates from here on are not those of the run that saved.
+    """
+    is_changed = False
     for group in TOLD:
         differences = _differences(group, record["options"][group], facts.options[group])
         for what, before, now in differences:
             if what not in UNTOLD:
+                is_changed = True
                 logger.warning(
                     "resuming with another setting, %s: %s before, %s now", what, before, now
                 )
     changes = [
-        *_differences("number of processes", record["processes"], processes),
+        *_differences("number of", dict(record), dict(numbers)),
         *_differences("attention", record.get("attention", TORCHS), attention),
         *_differences("version", record["versions"], facts.versions),
     ]
@@ -200,6 +213,7 @@ def tell_changes(
             before,
             now,
         )
+    return is_changed or bool(changes)
 
 
 def still_finished(record: Mapping[str, Any], facts: RunFacts) -> str | None:

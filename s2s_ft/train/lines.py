@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,27 @@ def line_of(content: Mapping[str, Any]) -> str:
     return json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Say which file it is that cannot be written, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            f"{path} cannot be written: {error.strerror or error}; the same command goes on "
+            "from the newest checkpoint once it can"
+        ) from error
+
+
 def append_line(path: Path, content: Mapping[str, Any]) -> None:
-    """Add one line to a file and have it put on the disk, apart from a torn one before it."""
+    """Add one line to a file and have it put on the disk, apart from a torn one before it.
+
+    Raises:
+        OSError: It cannot be written.
+    """
     # An argument of the command may be in no encoding at all.
     line = line_of(content).encode("utf-8", errors="replace")
-    with path.open("a+b") as file:
+    with naming(path), path.open("a+b") as file:
         if file.tell() > 0:
             file.seek(-1, os.SEEK_END)
             line = line if file.read(1) == b"\n" else b"\n" + line

@@ -7,7 +7,7 @@
 
 Notable: the look comes before the save of the same update, so a checkpoint knows of it. Where a
 signal cuts a look short, the checkpoint is saved without it, and a resumed run begins with that
-look. All ranks go through a pause together and come to the same ending.
+look and saves once more. All ranks go through a pause together and come to the same ending.
 """
 
 from __future__ import annotations
@@ -92,9 +92,18 @@ class Pauses:
         return ending
 
     def take_missed_look(self) -> Ending | None:
-        """Do first what a signal left undone after the update that the run resumes from."""
+        """Do first what a signal left undone after the update that the run resumes from.
+
+        The checkpoint of that update gets to know of the look at once: from there, it would be
+        taken and told again.
+        """
         step = self.run.state.step
-        return self.take(None) if step > 0 and self._is_look_due(step) else None
+        if step == 0 or not self._is_look_due(step):
+            return None
+        ending = self.take(None)
+        if ending is None and not self._is_save_due(step):
+            self._save(None)
+        return ending
 
     def _is_save_due(self, step: int) -> bool:
         """Whether `--save_steps` asks for a checkpoint."""

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
@@ -21,7 +20,7 @@ from s2s_ft.cli import EnvironmentFault
 from s2s_ft.options.train import CheckpointOptions
 from s2s_ft.storage.output_folder import make_writable
 from s2s_ft.train.dev_report import Sample
-from s2s_ft.train.lines import METRICS, SAMPLES, drop_lines_after, line_of
+from s2s_ft.train.lines import METRICS, SAMPLES, drop_lines_after, line_of, naming
 from s2s_ft.train.tensorboard import TensorBoard
 from s2s_ft.train.wandb_run import WandbRun
 
@@ -58,7 +57,7 @@ class Places:
             numbers: The curves' names and values.
         """
         step = line["step"]
-        with _named(self._metrics):
+        with naming(self._metrics.name):
             self._metrics.write(line_of({name: _plain(value) for name, value in line.items()}))
             self._metrics.flush()
         for name, value in numbers.items():
@@ -68,7 +67,7 @@ class Places:
 
     def show(self, step: int, samples: Sequence[Sample]) -> None:
         """Write down what the model made of some held-out rows."""
-        with _named(self._samples):
+        with naming(self._samples.name):
             self._samples.writelines(line_of({"step": step, **asdict(each)}) for each in samples)
             self._samples.flush()
         for sample in samples:
@@ -85,7 +84,7 @@ class Places:
     def flush(self) -> None:
         """Put everything on the disk."""
         for file in (self._metrics, self._samples):
-            with _named(file):
+            with naming(file.name):
                 file.flush()
                 os.fsync(file.fileno())
         self._tensorboard.flush()
@@ -94,7 +93,7 @@ class Places:
         """Close everything."""
         self._tensorboard.close()
         for file in (self._metrics, self._samples):
-            with _named(file):
+            with naming(file.name):
                 file.close()
         if self._wandb is not None:
             self._wandb.close()
@@ -124,18 +123,6 @@ def _open(path: Path, first_step: int, last_look: int | None) -> IO[str]:
     """A file of lines to go on with, cut back to where the run goes on."""
     drop_lines_after(path, first_step, last_look=last_look)
     return path.open("a", encoding="utf-8")
-
-
-@contextmanager
-def _named(file: IO[str]) -> Iterator[None]:
-    """Say which file it is that cannot be written, and what to do."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(
-            f"{file.name} cannot be written: {error.strerror or error}; the same command goes on "
-            "from the newest checkpoint once it can"
-        ) from error
 
 
 def _plain(value: Any) -> Any:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch.distributed.tensor import DTensor
 
 from s2s_ft.model import pretrained
@@ -61,11 +62,13 @@ class Resumed:
         window: What the log had summed up towards its next line.
         validation: The tracker of the looks at held-out rows, as it was handed over; or None.
         finished: Why the run had ended before its last update, or None.
+        is_changed: Whether it goes on in another way than it was begun; rank 0 alone knows.
     """
 
     window: Window
     validation: dict[str, Any] | None = None
     finished: str | None = None
+    is_changed: bool = False
 
 
 def save_checkpoint(  # noqa: PLR0913 (each of them is a part of what is saved)
@@ -129,7 +132,7 @@ def _record_of(state: TrainState, facts: RunFacts, window: Window) -> Record:
         "epoch": epoch,
         "batch_in_epoch": batch,
         "schedule": asdict(state.schedule),
-        "processes": state.world.size,
+        **_numbers(state),
         "attention": attention_of(state.model, state.precision.device),
         "identity": _identity(facts, state),
         "options": facts.options,
@@ -137,6 +140,14 @@ def _record_of(state: TrainState, facts: RunFacts, window: Window) -> Record:
         "log_window": asdict(window),
         "versions": facts.versions,
     }
+
+
+def _numbers(state: TrainState) -> dict[str, int]:
+    """How many share the work, which decides how sums are rounded; a GPU's do not count threads."""
+    numbers = {"processes": state.world.size}
+    if state.precision.device.type == "cpu":
+        numbers["threads"] = torch.get_num_threads()
+    return numbers
 
 
 def save_best(
@@ -195,9 +206,10 @@ def restore_checkpoint(folder: Path, state: TrainState, facts: RunFacts) -> Resu
     record = read_record(folder)
     check_format(folder, record, facts.way_out)
     check_same_run(folder, record, _identity(facts, state), facts.way_out)
+    is_changed = False
     if state.world.is_main:
         attention = attention_of(state.model, state.precision.device)
-        tell_changes(record, facts, processes=state.world.size, attention=attention)
+        is_changed = tell_changes(record, facts, numbers=_numbers(state), attention=attention)
     _load_weights(folder, state.model)
     _load_optimizer(folder, state, facts.way_out)
     if record["scaler"] and state.precision.scaler.is_enabled():
@@ -210,6 +222,7 @@ def restore_checkpoint(folder: Path, state: TrainState, facts: RunFacts) -> Resu
         Window.from_dict(record["log_window"]),
         record["validation"],
         still_finished(record, facts),
+        is_changed,
     )
 
 

@@ -20,7 +20,6 @@ from __future__ import annotations
 import logging
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import torch
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -28,7 +27,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from s2s_ft.data.examples import require_file
 from s2s_ft.model.attention import without_cudnn
 from s2s_ft.options import TrainOptions
-from s2s_ft.storage.checkpoint_record import find_fault
+from s2s_ft.storage.checkpoint_record import find_fault, read_record
 from s2s_ft.train.best import Tracker
 from s2s_ft.train.checkpoint import (
     BEST,
@@ -36,15 +35,15 @@ from s2s_ft.train.checkpoint import (
     newest_valid,
     prepare_output_folder,
     prune,
-    remove_checkpoints,
 )
 from s2s_ft.train.claim import claimed
 from s2s_ft.train.determinism import deterministic
 from s2s_ft.train.distributed import World
 from s2s_ft.train.interruption import Interruption
 from s2s_ft.train.launch import join
-from s2s_ft.train.logs import TrainingLog, remove_logs
+from s2s_ft.train.logs import TrainingLog
 from s2s_ft.train.memory import explained
+from s2s_ft.train.overwriting import begins_anew, forget_earlier_launch, start_anew
 from s2s_ft.train.pauses import ALL_DONE, Ending, Pauses, is_look_due, out_of_patience
 from s2s_ft.train.places import make_tensorboard_folder
 from s2s_ft.train.preparation import Preparation, prepare, write_options
@@ -97,12 +96,14 @@ def _train(options: TrainOptions, world: World) -> int:
             if world.is_main:
                 claims.enter_context(claimed(output_dir))
                 prepare_output_folder(output_dir)
+                forget_earlier_launch(options.checkpoint, is_restart=world.is_restart)
                 make_tensorboard_folder(options.checkpoint)
         run = prepare(options, world)
-        if options.checkpoint.overwrite_output_dir and not world.is_restart:
-            _start_anew(options, world)
+        with world.main_first():
+            if world.is_main and begins_anew(options.checkpoint, is_restart=world.is_restart):
+                start_anew(options.checkpoint)
         resumed = _resume(output_dir, run)
-        tracker = _tracker(output_dir, run, None if resumed is None else resumed.validation)
+        tracker = _tracker(output_dir, run, resumed)
         finished = None if resumed is None else _why_finished(run, resumed, tracker)
         if finished is not None and _is_told(output_dir, run.state):
             return 0
@@ -111,14 +112,6 @@ def _train(options: TrainOptions, world: World) -> int:
             if finished is not None:  # a kill came after the last save
                 prune(output_dir, options.checkpoint.keep_checkpoints)
         return _take_all_updates(options, run, resumed, tracker, finished)
-
-
-def _start_anew(options: TrainOptions, world: World) -> None:
-    """Remove checkpoints and logs of an earlier run; token ids stay, they have their own key."""
-    with world.main_first():
-        if world.is_main:
-            remove_checkpoints(Path(options.checkpoint.output_dir))
-            remove_logs(options.checkpoint)
 
 
 def _resume(output_dir: Path, run: Preparation) -> Resumed | None:
@@ -131,23 +124,37 @@ def _resume(output_dir: Path, run: Preparation) -> Resumed | None:
     return None if name is None else restore_checkpoint(output_dir / name, run.state, run.facts)
 
 
-def _tracker(output_dir: Path, run: Preparation, saved: dict[str, Any] | None) -> Tracker | None:
+def _tracker(output_dir: Path, run: Preparation, resumed: Resumed | None) -> Tracker | None:
     """What follows the looks; without held-out rows it only keeps what is known of earlier ones."""
+    saved = None if resumed is None else resumed.validation
     if run.validator is None:
         return None if saved is None else Tracker.from_dict(saved)
     tracker, world = run.validator.tracker(saved), run.state.world
-    if tracker.best_step is not None:
-        fault = world.from_main(find_fault(output_dir / BEST) if world.is_main else None)
+    if resumed is not None and tracker.best_step is not None:
+        best, fault = output_dir / BEST, None
+        if world.is_main:
+            fault = find_fault(best) or _another_look(best, tracker, run, resumed)
+        fault = world.from_main(fault)
         if fault is not None:
             logger.warning(
                 "the best model so far, %s of update %d, is gone (%s): the next look counts as the "
                 "best",
-                output_dir / BEST,
+                best,
                 tracker.best_step,
                 fault,
             )
             tracker.best_value = tracker.best_step = None
     return tracker
+
+
+def _another_look(best: Path, tracker: Tracker, run: Preparation, resumed: Resumed) -> str | None:
+    """What is wrong with a best model that is whole but not of the update it should be of."""
+    step: int = read_record(best)["step"]
+    # A look that the checkpoint does not know of comes again, and is saved again.
+    is_to_come = step >= run.state.step and step != tracker.last_step
+    if step == tracker.best_step or (is_to_come and not resumed.is_changed):
+        return None
+    return f"the folder holds that of update {step}"
 
 
 def _why_finished(run: Preparation, resumed: Resumed, tracker: Tracker | None) -> str | None:

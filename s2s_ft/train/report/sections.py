@@ -53,7 +53,8 @@ def looks(story: Story) -> Iterator[str]:
         ]
         for line in story.looks
     ]
-    marked = [number for number, line in enumerate(story.looks) if line is story.best]
+    best = story.best
+    marked = [number for number, line in enumerate(story.looks) if line is best]
     content = table(head, rows, numbers_from=0, marked=marked)
     yield "<h2>Looks at the held-out rows</h2>"
     if len(rows) > MOST_LOOKS:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -94,12 +95,12 @@ class Story:
         """One number of some lines over the updates."""
         return Curve(title, [(line["step"], line.get(key)) for line in lines])
 
-    @property
+    @cached_property
     def updates(self) -> list[Line]:
         """The lines of training; those of older versions do not say their kind."""
         return [line for line in self.lines if line.get("kind", TRAIN) == TRAIN]
 
-    @property
+    @cached_property
     def looks(self) -> list[Line]:
         """The lines of looks at held-out rows."""
         return [line for line in self.lines if line.get("kind") == LOOK]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import resource
 import signal
 from pathlib import Path
 
@@ -59,3 +60,15 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
         claimed(tmp_path / "file" / "out"),
     ):
         pass
+
+
+def test_a_disk_that_is_full_is_named_with_a_way_out(tmp_path: Path) -> None:
+    """Whose folder can still be opened; the system lets no file grow here."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    message = f"^--output_dir {tmp_path} cannot be written: .*too large; make room"
+    try:
+        with pytest.raises(EnvironmentFault, match=message), claimed(tmp_path):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -11,7 +11,10 @@ from tests.unit.train.runs import Train
 
 
 def test_the_batch_that_was_found_to_fit_is_kept(
-    run: Train, output_dir: Path, caplog: pytest.LogCaptureFixture
+    run: Train,
+    output_dir: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run(auto_batch_size=True, num_training_steps=2)
     told = json.loads((output_dir / "train_options.json").read_text(encoding="utf-8"))
@@ -26,3 +29,7 @@ def test_the_batch_that_was_found_to_fit_is_kept(
     caplog.clear()
     run(auto_batch_size=True, gradient_checkpointing=True, overwrite_output_dir=True)
     assert "4 of the longest examples fit" in caplog.text
+    caplog.clear()
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    run(auto_batch_size=True, gradient_checkpointing=True, overwrite_output_dir=True)
+    assert "4 examples in a forward pass, as found before" in caplog.text

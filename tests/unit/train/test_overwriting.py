@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from s2s_ft.cli import EnvironmentFault
-from tests.unit.train.runs import Train, checkpoints
+from tests.unit.train.runs import Train, checkpoints, metrics
 
 
 @pytest.fixture
@@ -89,3 +90,78 @@ def test_only_curves_are_removed_from_the_folder_of_curves(run: Train, output_di
         assert len(list(folder.iterdir())) == left
         assert not (folder / "events.out.tfevents.1.old").exists()
     assert (notes / "mine").exists()
+
+
+# ------------------------------------------------------------------ starts by a launcher
+
+
+def again(run: Train, **flags: Any) -> int:
+    return run(overwrite_output_dir=True, num_warmup_steps=0, **flags)
+
+
+@pytest.fixture(params=["TORCHELASTIC", "SLURM"])
+def launcher(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, _quiet_surroundings: None
+) -> str:
+    """The name that a launcher's variables begin with; it has started the command again."""
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    name: str = request.param
+    monkeypatch.setenv(f"{name}_RESTART_COUNT", "1")
+    return name
+
+
+def first_start(monkeypatch: pytest.MonkeyPatch, launcher: str) -> None:
+    monkeypatch.setenv(f"{launcher}_RESTART_COUNT", "0")
+
+
+def test_a_restart_goes_on(
+    launcher: str, run: Train, output_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        first_start(patch, launcher)
+        again(run, num_training_steps=2)
+    if launcher == "SLURM":  # whose recipe gives each launcher a number of its own
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", "7.1")
+    again(run, num_training_steps=4)
+    assert checkpoints(output_dir) == {"ckpt-2", "ckpt-4"}
+
+
+@pytest.mark.parametrize("place", ["run.prepare", "overwriting.remove_logs"])
+def test_a_restart_removes_what_the_first_start_came_not_to(
+    place: str,
+    launcher: str,
+    run: Train,
+    output_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Although an earlier launch of the same command has left its note."""
+
+    def killed(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        first_start(patch, launcher)
+        again(run, num_training_steps=2)
+        patch.setattr(f"s2s_ft.train.{place}", killed)
+        with pytest.raises(KeyboardInterrupt):
+            again(run, num_training_steps=3)
+    again(run, num_training_steps=3)
+    assert checkpoints(output_dir) == {"ckpt-3"}
+    assert [line["step"] for line in metrics(output_dir)] == [2, 3]
+
+
+@pytest.mark.parametrize("what", ["job", "command", "nothing"])
+def test_restarts_of_another_launch_count_for_nothing(
+    what: str, launcher: str, run: Train, output_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that was put back into the queue begins the second of its trainings."""
+    if what == "nothing":
+        run(num_training_steps=2, num_warmup_steps=0)
+    else:
+        again(run, num_training_steps=2)
+    if what == "job":
+        monkeypatch.setenv("SLURM_JOB_ID", "8")
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--seed=1"] if what == "command" else sys.argv)
+    again(run, num_training_steps=3)
+    assert checkpoints(output_dir) == {"ckpt-3"}

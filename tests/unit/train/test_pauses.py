@@ -17,6 +17,7 @@ from s2s_ft.model.pretrained import load_finetuned
 from s2s_ft.storage.checkpoint_record import read_record
 from s2s_ft.train.evaluate import Validator
 from s2s_ft.train.lines import SAMPLES, read_lines
+from tests.unit.train.logs.told import events
 from tests.unit.train.runs import (
     Train,
     assert_same_checkpoint,
@@ -61,6 +62,33 @@ def test_a_best_model_that_is_gone_is_told_of_and_saved_anew(
     assert "is gone" not in caplog.text
 
 
+def test_a_best_model_of_updates_that_are_taken_back(
+    look: Train, output_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A run that goes on alike makes it again; in another way, what is left is a stranger's."""
+
+    def back() -> int:
+        for step in ("4", "6"):
+            shutil.rmtree(output_dir / f"ckpt-{step}", ignore_errors=True)
+        step: int = read_record(output_dir / "best")["step"]
+        return step
+
+    assert look(save_steps=2) == 0
+    looks = metrics(output_dir, "look")
+    assert [line["improved"] for line in looks] == [True, True, True]
+    assert back() == 6
+    assert look(save_steps=2) == 0
+    assert "is gone" not in caplog.text
+    assert list(map(without_times, metrics(output_dir, "look"))) == list(map(without_times, looks))
+
+    assert back() == 6
+    assert look(save_steps=2, learning_rate=0.3) == 0  # nothing is better than after update 2
+    assert "best of update 2, is gone (the folder holds that of update 6)" in caplog.text
+    assert [line["improved"] for line in metrics(output_dir, "look")][:2] == [True, True]
+    told = read_record(output_dir / "ckpt-6")["validation"]["best_step"]
+    assert back() == told
+
+
 @pytest.mark.parametrize("looks", [False, True])
 def test_what_an_update_leaves_is_not_saved_unless_it_is_numbers(
     run: Train, look: Train, output_dir: Path, *, looks: bool
@@ -78,6 +106,18 @@ def test_a_look_changes_nothing_of_training(look: Train, run: Train, tmp_path: P
     assert_same_checkpoint(tmp_path / "looking" / "ckpt-6", tmp_path / "blind" / "ckpt-6")
 
 
+def cut_short(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Have a signal come in the middle of the look after an update."""
+    own = Validator.look
+
+    def look(self: Validator, model: Any, precision: Any, now: int, stop: Any) -> Any:
+        if now == step:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        return own(self, model, precision, now, stop)
+
+    monkeypatch.setattr(Validator, "look", look)
+
+
 @pytest.mark.parametrize("step", [2, 6])
 def test_a_signal_in_the_middle_of_a_look(
     step: int, look: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -85,15 +125,8 @@ def test_a_signal_in_the_middle_of_a_look(
     """The checkpoint does not know of the look, and the resumed run begins with it."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert look(output_dir=str(whole)) == 0
-    own = Validator.look
-
-    def cut_short(self: Validator, model: Any, precision: Any, now: int, stop: Any) -> Any:
-        if now == step:
-            os.kill(os.getpid(), signal.SIGUSR1)
-        return own(self, model, precision, now, stop)
-
     with monkeypatch.context() as patch:
-        patch.setattr(Validator, "look", cut_short)
+        cut_short(patch, step)
         assert look(output_dir=str(parts)) == 128 + signal.SIGUSR1
     assert checkpoints(parts) == {f"ckpt-{step}"}
     assert step not in [line["step"] for line in metrics(parts, "look")]
@@ -107,6 +140,31 @@ def test_a_signal_in_the_middle_of_a_look(
         for each in (whole, parts)
     ]
     assert records[0]["validation"] == records[1]["validation"]
+
+
+def test_a_look_that_was_missed_is_taken_once(
+    look: Train, output_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if the start that took it is killed before its next save."""
+    with monkeypatch.context() as patch:
+        cut_short(patch, 2)
+        look()
+
+    def killed(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("s2s_ft.train.step._launch", killed)
+        with pytest.raises(KeyboardInterrupt):
+            look()
+    assert look() == 0
+    told = [
+        event.step
+        for event in events(output_dir / "tensorboard")
+        for value in event.summary.value
+        if value.tag == "dev/loss"
+    ]
+    assert told == [2, 4, 6]
 
 
 def test_out_of_patience(look: Train, output_dir: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -273,16 +273,6 @@ def test_old_checkpoints_go(run: Train, output_dir: Path) -> None:
     assert checkpoints(output_dir) == {"ckpt-5", "ckpt-6"}
 
 
-@pytest.mark.parametrize("launcher", ["TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT"])
-def test_a_restart_by_a_launcher_does_not_start_anew(
-    launcher: str, run: Train, output_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run(num_training_steps=2, num_warmup_steps=0)
-    monkeypatch.setenv(launcher, "1")
-    run(num_training_steps=4, num_warmup_steps=0, overwrite_output_dir=True)
-    assert checkpoints(output_dir) == {"ckpt-2", "ckpt-4"}
-
-
 def test_the_flag_that_names_no_tokenizer_is_named(run: Train, tmp_path: Path) -> None:
     """Beside a good encoder."""
     with pytest.raises(ValueError, match="--tokenizer_name nowhere: no tokenizer") as fault:

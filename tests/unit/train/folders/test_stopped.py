@@ -76,14 +76,20 @@ def take_away(parent: Path) -> None:
     remove(parent / "ckpt-5")
 
 
-def stopped_anywhere(act: Callable[[Path], None], name: str, folder: Path) -> Iterator[Path]:
+def stopped_anywhere(
+    act: Callable[[Path], None],
+    name: str,
+    folder: Path,
+    before: Callable[[Path], None] = lambda _checkpoint: None,
+) -> Iterator[Path]:
     """Folders with a checkpoint in which `act` was stopped after 0, 1, 2, … operations; in the last
-    one it came to its end.
+    one it came to its end. What comes `before` is done to the checkpoint.
     """
     for operations in range(1000):
         parent = folder / str(operations)
         parent.mkdir()
         commit(parent / name, writing("old"), record(5))
+        before(parent / name)
         stopped = True
         with STOP.after(operations, parent):
             try:
@@ -108,6 +114,36 @@ def test_a_stop_anywhere_leaves_a_whole_copy(act: Callable[[Path], None], tmp_pa
         found.append((parent / name / "config.json").read_text(encoding="utf-8"))
     assert len(found) > 21
     assert set(found) == {"old", "new"}
+
+
+def add_notes(folder: Path) -> None:
+    for name in ("notes", "sub/notes"):
+        (folder / name).write_text("mine", encoding="utf-8")
+
+
+def make_it_a_strangers(folder: Path) -> None:
+    """Not a checkpoint at all; one of its files has the name of one."""
+    shutil.rmtree(folder)
+    (folder / "sub").mkdir(parents=True)
+    (folder / "config.json").write_text("mine", encoding="utf-8")
+    add_notes(folder)
+
+
+@pytest.mark.parametrize("before", [add_notes, make_it_a_strangers])
+def test_a_stop_anywhere_leaves_what_others_put_there(
+    before: Callable[[Path], None], tmp_path: Path
+) -> None:
+    for parent in stopped_anywhere(replace_best, "best", tmp_path, before):
+        put_right(parent, NAMES)
+        (best,) = parent.iterdir()
+        files = [path for path in best.rglob("*") if path.is_file()]
+        texts = {path.relative_to(best).as_posix(): path.read_bytes() for path in files}
+        mine = {name for name, text in texts.items() if text == b"mine"}
+        named = {"config.json", "config.json.old"} & mine
+        assert mine - named == {"notes", "sub/notes"}
+        assert len(named) == (before is make_it_a_strangers)
+    assert find_fault(best) is None
+    assert texts["config.json"] == b"new"
 
 
 def test_a_stop_anywhere_in_a_first_save_leaves_the_earlier_one(tmp_path: Path) -> None:

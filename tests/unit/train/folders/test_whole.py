@@ -145,6 +145,32 @@ def test_a_file_that_cannot_grow(saved: Path) -> None:
     assert [path.name for path in saved.parent.iterdir()] == ["ckpt-5"]
 
 
+# ------------------------------------------------------------------ what is not ours
+
+
+def test_what_others_put_there_stays_through_every_save(saved: Path) -> None:
+    (saved / "decoded").mkdir()
+    (saved / "decoded" / "test.txt").write_text("hours of work", encoding="utf-8")
+    for content in ("new", "newer"):
+        commit(saved, writing(content), record(5))
+        assert (saved / "decoded" / "test.txt").read_text(encoding="utf-8") == "hours of work"
+        assert find_fault(saved) is None
+        assert "decoded/test.txt" not in read_record(saved)["files"]
+
+
+def test_a_file_in_the_place_of_a_checkpoint_stays(tmp_path: Path) -> None:
+    (tmp_path / "best").write_text("mine", encoding="utf-8")
+    commit(tmp_path / "best", writing("new"), record(5))
+    assert (tmp_path / "best" / "best").read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize("text", ["[]", "{", "{}"])
+def test_nothing_of_a_damaged_checkpoint_stays(text: str, saved: Path) -> None:
+    (saved / RECORD).write_text(text, encoding="utf-8")
+    commit(saved, writing("new"), record(5))
+    assert {path.name for path in saved.rglob("*.*")} == {Path(name).name for name in FILES}
+
+
 # ------------------------------------------------------------------ what is put right
 
 

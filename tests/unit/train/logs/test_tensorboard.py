@@ -9,6 +9,7 @@ from typing import IO
 import pytest
 
 from s2s_ft.options.train import CheckpointOptions
+from s2s_ft.train.lines import SESSIONS
 from s2s_ft.train.places import Places
 from s2s_ft.train.tensorboard import TensorBoard
 from tests.unit.train.logs.told import events, lines, open_log, report
@@ -69,3 +70,8 @@ def test_numbers_that_cannot_be_written_name_their_file(tmp_path: Path) -> None:
     message = r"metrics.jsonl cannot be written: No space left on device; the same command goes on"
     with pytest.raises(OSError, match=message):
         places.tell({"step": 1}, "train", {"loss": 4.0})
+    (tmp_path / "metrics.jsonl").unlink()
+    (tmp_path / SESSIONS).symlink_to(FULL)
+    message = r"sessions.jsonl cannot be written: No space left on device; the same command goes on"
+    with pytest.raises(OSError, match=message):
+        open_log(tmp_path)

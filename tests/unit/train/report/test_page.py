@@ -6,17 +6,21 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from s2s_ft.train.lines import METRICS, OPTIONS, REPORT, SAMPLES, SESSIONS, line_of
+from s2s_ft.train.report import sections
 from s2s_ft.train.report.story import Story
 from s2s_ft.train.report.write import main, write_report
 from tests.unit.train.report.pages import (
     CHARTS,
     NASTY,
     Element,
+    Tree,
     look_line,
     report_of,
     train_line,
@@ -136,6 +140,25 @@ def test_samples_of_many_looks_are_picked_with_the_best_among_them(run_folder: P
     assert {"text 1", "text 38", "text 100"} < set(unfolded)
     assert len(unfolded) <= 9
     assert len(folded.all("td")) == 100
+
+
+class Passes(list[dict[str, Any]]):
+    """Lines that count how often somebody goes through them."""
+
+    count = 0
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        self.count += 1
+        return super().__iter__()
+
+
+@pytest.mark.parametrize("num_looks", [1, 50])
+def test_a_look_more_is_no_pass_over_all_lines_more(num_looks: int) -> None:
+    """Of which a long run has hundreds of thousands."""
+    lines = Passes(look_line(step, improved=step == 1) for step in range(1, 1 + num_looks))
+    story = Story("long", {}, lines)
+    assert len(Tree("".join(sections.looks(story))).open[0].all("tr")) == 1 + num_looks
+    assert lines.count == 1
 
 
 def test_the_command_makes_it_anew(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

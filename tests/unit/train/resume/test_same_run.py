@@ -69,10 +69,11 @@ def test_the_same_rows_under_another_name_are_the_same_run(
 def test_what_may_change_is_told(
     ready: Ready, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """How an update is cut, rates, length; the number of processes, and what computes attention."""
+    """How an update is cut, rates, length; who shares the work, and what computes attention."""
     folder = save(ready(), tmp_path / "out")
     record = read_record(folder)
     record["processes"] = 2
+    record["threads"] = 64
     record["attention"] = "another kernel"
     (folder / RECORD).write_text(json.dumps(record), encoding="utf-8")
     other = ready(
@@ -96,12 +97,13 @@ def test_what_may_change_is_told(
         "optimization num_training_steps: 6 before, 9 now",
         "checkpoint save_steps: 2 before, 1 now",
         "another number of processes: 2 before, 1 now; results may round differently",
+        f"another number of threads: 64 before, {torch.get_num_threads()} now; results may",
         f"another attention: another kernel before, {now} now",
     ):
         assert told in caplog.text
     assert "local_rank" not in caplog.text
     assert "output_dir" not in caplog.text
-    assert caplog.text.count("resuming with another") == 8
+    assert caplog.text.count("resuming with another") == 9
 
 
 @pytest.mark.skipif(not is_available(), reason="no C compiler here")
@@ -115,6 +117,18 @@ def test_checkpoints_of_before_there_was_a_kernel(
     other = ready()
     restore_checkpoint(folder, other.state, other.facts)
     assert "attention: torch's operations before, a compiled kernel now" in caplog.text
+
+
+def test_checkpoints_of_before_threads_were_counted(
+    ready: Ready, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = save(ready(), tmp_path / "out")
+    record = read_record(folder)
+    assert record.pop("threads") == torch.get_num_threads()
+    (folder / RECORD).write_text(json.dumps(record), encoding="utf-8")
+    other = ready()
+    restore_checkpoint(folder, other.state, other.facts)
+    assert "resuming with another" not in caplog.text
 
 
 @pytest.mark.parametrize(("found", "word"), [(1, "older"), (3, "newer")])
