@@ -82,6 +82,15 @@ def test_output_must_not_be_of_the_checkpoint_nor_traces_the_input(decode, tmp_p
         decode(input_file=str(traces), output_file=str(tmp_path / "x"), need_score_traces=True)
 
 
+@pytest.mark.parametrize("ending", [".journal", ".journal.old"])
+def test_the_journal_takes_the_place_of_nothing_that_is_read(decode, tmp_path, input_file, ending):
+    rows = input_file.rename(tmp_path / f"x{ending}")
+    before = rows.read_bytes()
+    with pytest.raises(ValueError, match=rf"x{ending}: is what --input_file reads"):
+        decode(input_file=str(rows), output_file=str(tmp_path / "x"))
+    assert rows.read_bytes() == before
+
+
 def test_an_output_that_cannot_be_written_names_its_flag(decode, input_file):
     with pytest.raises(OSError, match=r"^--output_file .* cannot be written: (Not a|File exists)"):
         decode(output_file=str(input_file / "out"))
