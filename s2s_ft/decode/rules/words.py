@@ -80,6 +80,18 @@ def wanted_phrases(words: Sequence[str], codec: TextCodec, flag: str = "force_wo
     return _distinct([f" {word}" for word in _stripped(words, flag)], codec, flag)
 
 
+def wanted_prefix(prefix: str | list[str], codec: TextCodec) -> tuple[int, ...]:
+    """The tokens that an output is to begin with; listed ones are looked up, and may be unknown.
+
+    Raises:
+        ValueError: It is a text with something that the tokenizer does not know.
+    """
+    (ids,) = codec.encode([prefix])
+    if isinstance(prefix, str) and codec.tokenizer.unk_token_id in ids:
+        raise _unwritten(prefix, "prefix")
+    return tuple(ids)
+
+
 def holds(ids: Sequence[int], part: Sequence[int], marks: WordMarks = NO_MARKS) -> bool:
     """Whether the tokens of `part` stand next to each other in `ids`, and no word goes on behind
     them.
@@ -110,11 +122,15 @@ def _distinct(texts: list[str], codec: TextCodec, flag: str) -> Sequences:
         raise ValueError(f"--{flag}: {fault}") from fault
     for text, ids in zip(texts, encoded, strict=True):
         if not ids or unknown in ids:
-            raise ValueError(
-                f"--{flag}: the tokenizer cannot write {text.strip()!r}; spell it with characters "
-                "of its vocabulary or leave it out"
-            )
+            raise _unwritten(text, flag)
         if reserved.intersection(ids):
             raise ValueError(f"--{flag}: {text.strip()!r} is a special token, not a word")
         sequences[tuple(ids)] = None
     return tuple(sequences)
+
+
+def _unwritten(text: str, flag: str) -> ValueError:
+    return ValueError(
+        f"--{flag}: the tokenizer cannot write {text.strip()!r}; spell it with characters of its "
+        "vocabulary or leave it out"
+    )

@@ -51,6 +51,12 @@ def test_an_unknown_word_names_its_flag(decode):
         decode(forbid_ignore_word=".|zzz")
 
 
+def test_words_that_never_all_come_name_their_flag(decode):
+    decode(force_words="a|b c|a", max_tgt_length=4)
+    with pytest.raises(ValueError, match=r"^--force_words: the words have 3 tokens, and outputs 3"):
+        decode(force_words="a|b c|a", max_tgt_length=3)
+
+
 def test_output_must_be_neither_folder_nor_input(decode, tmp_path, input_file):
     with pytest.raises(ValueError, match=r"--output_file .*: is a folder"):
         decode(output_file=str(tmp_path))

@@ -37,7 +37,7 @@ def test_rows_say_how_outputs_begin_and_what_they_hold(decode, search, input_fil
     rows = [
         {"src": "a b c d", "prefix": "b"},
         {"src": "a b c", "prefix": ["c", "d"], "force_words": "a|b c"},
-        {"src": "a b", "force_words": ["d"], "id": "x"},
+        {"src": "a b", "prefix": ["z"], "force_words": ["d"], "id": "x"},
     ]
     input_file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     lines = decode(force_words="e", output_format="jsonl", beam_size=2)
@@ -46,7 +46,7 @@ def test_rows_say_how_outputs_begin_and_what_they_hold(decode, search, input_fil
     assert seen == [
         ((number["b"],), ((number["e"],),)),
         ((number["c"], number["d"]), ((number["e"],), (number["a"],), (number["b"], number["c"]))),
-        ((), ((number["e"],), (number["d"],))),
+        ((WORDS.index("[UNK]"),), ((number["e"],), (number["d"],))),
     ]
 
 
@@ -62,6 +62,12 @@ def test_rows_say_how_outputs_begin_and_what_they_hold(decode, search, input_fil
         ({"prefix": "a [SEP] b"}, {}, "line 1: its prefix is empty or holds the end token"),
         ({"prefix": "a [PAD] b"}, {}, "line 1: its prefix holds the padding token"),
         ({"prefix": "a b c d"}, {"max_tgt_length": 4}, "line 1: its prefix and force_words have 4"),
+        (
+            {"prefix": "a b", "force_words": "c"},
+            {"max_tgt_length": 4, "force_words": "c|d"},
+            "line 1: its prefix and force_words have 4 tokens",
+        ),
+        ({"prefix": "a z"}, {}, "line 1: prefix: the tokenizer cannot write 'a z'"),
         ({"prefix": 4}, {}, "line 1: 'prefix' is a number"),
     ],
 )
