@@ -24,7 +24,7 @@ def read_words(value: str | None, flag: str) -> list[str]:
     """The words of `--bad_words` or `--force_words`.
 
     Args:
-        value: Words joined by |, or the name of a file with one a line; None = no words.
+        value: Words joined by |, or the name of a file or pipe with one a line; None = no words.
         flag: Its name, for messages.
 
     Raises:
@@ -33,7 +33,7 @@ def read_words(value: str | None, flag: str) -> list[str]:
     if value is None:
         return []
     path = Path(value)
-    if "|" not in value and os.path.isfile(value):
+    if is_file_of_words(value):
         try:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except UnicodeDecodeError as fault:
@@ -50,6 +50,11 @@ def read_words(value: str | None, flag: str) -> list[str]:
     if not all(words):
         raise ValueError(f"--{flag} {value!r} has an empty word: take out the | too many")
     return words
+
+
+def is_file_of_words(value: str) -> bool:
+    """Whether words are to be read from what is there by that name: a file, or a pipe."""
+    return "|" not in value and os.path.exists(value) and not os.path.isdir(value)
 
 
 def _names_a_file(value: str) -> bool:

@@ -1,11 +1,14 @@
 """What rows may say, and what is said of bad ones."""
 
 import json
+import os
+from contextlib import nullcontext
 
 import pytest
 
-from s2s_ft.decode import decoder
+from s2s_ft.decode import decoder, run
 from s2s_ft.decode.lines.rows import stem_of
+from s2s_ft.decode.ways.ranks import Ranks
 from tests.unit.decode.run.conftest import WORDS
 
 
@@ -95,6 +98,42 @@ def test_a_text_file_has_a_source_on_each_line(decode, tmp_path):
     path.write_bytes(b"")
     with pytest.raises(ValueError, match=r"^--input_file .*rows\.txt: holds no rows"):
         decode(input_file=str(path))
+
+
+@pytest.fixture
+def pipe(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    return str(tmp_path / "pipe")
+
+
+@pytest.fixture
+def pattern(tmp_path):
+    """Of two checkpoints."""
+    for step in (5, 10):
+        (tmp_path / f"ckpt-{step}").mkdir()
+        (tmp_path / f"ckpt-{step}" / "config.json").touch()
+    return str(tmp_path / "ckpt-*")
+
+
+@pytest.mark.parametrize("name", ["input_file", "bad_words", "force_words"])
+def test_a_pipe_is_no_input_of_several_checkpoints(decode, search, pattern, pipe, name):
+    with pytest.raises(ValueError, match=rf"^--{name} .*pipe: is a pipe or .* read only once"):
+        decode(**{"model_path": pattern, "output_file": None, name: pipe})
+    assert not search.sources
+
+
+def test_a_pipe_is_no_input_of_several_ranks(decode, pipe, monkeypatch):
+    monkeypatch.setattr(run, "joined", lambda: nullcontext(Ranks(0, 2)))
+    with pytest.raises(ValueError, match=r"^--input_file .*pipe: is a pipe or .* read only once"):
+        decode(input_file=pipe)
+
+
+@pytest.mark.parametrize(
+    "flags", [{"workers": 2}, {"interactive": True, "input_file": "", "output_file": None}]
+)
+def test_a_pipe_has_no_words_for_several_readers(decode, pipe, flags):
+    with pytest.raises(ValueError, match=r"^--bad_words .*pipe: is a pipe or .* read only once"):
+        decode(bad_words=pipe, **flags)
 
 
 @pytest.mark.parametrize(
