@@ -34,7 +34,7 @@ what takes too much memory instead of refusing it: with BERT-base in float32 2.4
 values."""
 
 UNLIMITED = 1024
-"""Rows at a time where only `--max_tokens_per_batch` is given."""
+"""Rows at a time where only `--max_tokens_per_batch` is given: it alone decides."""
 
 
 def search_settings(options: DecodeOptions, codec: TextCodec, *, max_length: int) -> SearchSettings:
@@ -142,9 +142,17 @@ def budget_of(options: DecodeRuntimeOptions, device: torch.device, *, beam_size:
     """How much is searched at once."""
     size, tokens = options.batch_size, options.max_tokens_per_batch
     if size is None and tokens is None:
-        usual = BATCH_SIZES if beam_size > 1 else GREEDY_BATCH_SIZES
-        size, tokens = usual[device.type], CPU_TOKENS if device.type == "cpu" else None
+        size = rows_at_a_time(options, device, beam_size=beam_size)
+        tokens = CPU_TOKENS if device.type == "cpu" else None
     return Budget(size or UNLIMITED, tokens, compile=options.torch_compile)
+
+
+def rows_at_a_time(options: DecodeRuntimeOptions, device: torch.device, *, beam_size: int) -> int:
+    """Rows of a batch, about, by which an input is cut into shares: `--batch_size`, or what is
+    usual on the device, so that there is work for several processes where tokens alone are limited.
+    """
+    usual = BATCH_SIZES if beam_size > 1 else GREEDY_BATCH_SIZES
+    return options.batch_size or usual[device.type]
 
 
 def _ignored_ids(words: str | None, codec: TextCodec) -> tuple[int, ...]:

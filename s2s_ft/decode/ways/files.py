@@ -34,6 +34,7 @@ from s2s_ft.decode.ways.journal import OLD_SUFFIX, SUFFIX, Journal
 from s2s_ft.decode.ways.ranks import Ranks
 from s2s_ft.decode.ways.report import Report
 from s2s_ft.decode.ways.workers import Workers
+from s2s_ft.decode.wishes import rows_at_a_time
 from s2s_ft.model.memory import give_back_freed_memory
 from s2s_ft.options import DecodeOptions
 from s2s_ft.storage.output_file import checked_output, write_whole, writing
@@ -158,10 +159,11 @@ def _job(output: Path, decoder: Decoder, device: torch.device) -> Job:
         "device": device.type,
     }
     identity = identity_of(options, decoder.settings, decoder.budget, fine_tuned.codec, checkpoint)
+    rows = rows_at_a_time(options.runtime, device, beam_size=decoder.settings.beam_size)
     return Job(
         output,
         len(sources),
-        sources.shares(decoder.budget.max_examples),
+        sources.shares(rows),
         {**identity, "input": input_of(sources.items)},
         _trace_head(decoder, len(sources)) if options.data.need_score_traces else None,
         Report.of(fine_tuned, num_empty=sources.num_empty, num_cut=sources.num_cut),
