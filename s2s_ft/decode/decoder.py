@@ -80,7 +80,8 @@ class Decoder:
             device: Where it will decode, if that is elsewhere than where the checkpoint is.
 
         Raises:
-            ValueError: a word among the options is not in the vocabulary, or cannot be read.
+            ValueError: a word among the options is not in the vocabulary, or cannot be read, or no
+                output has room for all that it must hold.
         """
         settings = search_settings(
             options, fine_tuned.codec, max_length=fine_tuned.method.max_target_length
@@ -90,7 +91,7 @@ class Decoder:
             options,
             settings,
             budget_of(options.runtime, device or fine_tuned.device, beam_size=settings.beam_size),
-            forced_words(options.search, fine_tuned.codec),
+            forced_words(options.search, fine_tuned.codec, max_length=settings.max_length),
             name_of(options.data.input_file),
         )
 
@@ -102,9 +103,11 @@ class Decoder:
             forced: What every output must hold.
 
         Raises:
-            ValueError: the tokenizer cannot write a word.
+            ValueError: the tokenizer cannot write a word, or no output has room for all of them.
         """
-        bad_words, phrases = listed_words(self.fine_tuned.codec, bad=bad, forced=forced)
+        bad_words, phrases = listed_words(
+            self.fine_tuned.codec, bad=bad, forced=forced, max_length=self.settings.max_length
+        )
         return replace(
             self,
             settings=replace(self.settings, bad_words=self.settings.bad_words + bad_words),

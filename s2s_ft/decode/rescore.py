@@ -9,9 +9,10 @@ mark included):
     --alpha a                        s / ((5 + n)/6)^a    the search's own length penalty
     none of them                     s
 
-Notable: ranked as the search ranked it, a trace gives the search's own text. `--min_len` sets
-shorter hypotheses aside before ranking; the original accepts that flag, but only puts it into the
-name of the output. Importing this module loads no torch, so that `--help` answers at once.
+Notable: ranked as the search ranked it, a trace gives the search's own text, unless the model wrote
+padding as a token, which is an end here, as in the original, and none to the search. `--min_len`
+sets shorter hypotheses aside before ranking; the original accepts that flag, but only puts it into
+the name of the output. Importing this module loads no torch, so that `--help` answers at once.
 """
 
 from __future__ import annotations

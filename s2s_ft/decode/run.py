@@ -23,6 +23,7 @@ from s2s_ft.decode.device import choose_device, make_ready, tell_place
 from s2s_ft.decode.generator import Generator
 from s2s_ft.decode.lines.rows import STANDARD
 from s2s_ft.decode.loading import find_checkpoints, load
+from s2s_ft.decode.rules.words import is_file_of_words
 from s2s_ft.decode.ways.files import decode_file
 from s2s_ft.decode.ways.interactive import talk
 from s2s_ft.decode.ways.ranks import Ranks, joined
@@ -43,9 +44,8 @@ def decode(options: DecodeOptions) -> int:
     """
     checkpoints = find_checkpoints(options.model.model_path)
     _check_one_place(options, len(checkpoints))
-    if options.data.input_file not in ("", STANDARD):
-        require_file(options.data.input_file, "--input_file")
     with joined() as ranks, ExitStack() as journals:
+        _check_files(options, num_readers=len(checkpoints) * ranks.size)
         device = choose_device(options.runtime, ranks.local_rank)
         make_ready(device)
         runtime = options.runtime
@@ -87,6 +87,18 @@ def _check_one_place(options: DecodeOptions, num_checkpoints: int) -> None:
             f"--output_file: one file cannot hold the outputs of the {num_checkpoints} "
             "checkpoints that --model_path names"
         )
+
+
+def _check_files(options: DecodeOptions, *, num_readers: int) -> None:
+    """Refuse files that are not there, and pipes that one reader would leave empty to the next."""
+    data, search = options.data, options.search
+    if data.input_file not in ("", STANDARD):
+        require_file(data.input_file, "--input_file", rereads=num_readers > 1)
+    # Each worker looks words up for itself, and so does each source that is typed.
+    again = num_readers > 1 or options.runtime.workers > 1 or data.interactive
+    for flag, words in (("--bad_words", search.bad_words), ("--force_words", search.force_words)):
+        if words and is_file_of_words(words):
+            require_file(words, flag, rereads=again)
 
 
 def _check_alone(options: DecodeOptions, ranks: Ranks) -> None:

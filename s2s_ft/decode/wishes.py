@@ -34,7 +34,7 @@ what takes too much memory instead of refusing it: with BERT-base in float32 2.4
 values."""
 
 UNLIMITED = 1024
-"""Rows at a time where only `--max_tokens_per_batch` is given."""
+"""Rows at a time where only `--max_tokens_per_batch` is given: it alone decides."""
 
 
 def search_settings(options: DecodeOptions, codec: TextCodec, *, max_length: int) -> SearchSettings:
@@ -61,17 +61,24 @@ def search_settings(options: DecodeOptions, codec: TextCodec, *, max_length: int
     )
 
 
-def forced_words(search: SearchOptions, codec: TextCodec) -> Sequences:
+def forced_words(search: SearchOptions, codec: TextCodec, *, max_length: int) -> Sequences:
     """The token sequences of `--force_words`.
 
+    Args:
+        search: Options of the search.
+        codec: Knows the words.
+        max_length: Most tokens of an output, the end token included.
+
     Raises:
-        ValueError: a word is not in the vocabulary, or a file of words cannot be read.
+        ValueError: a word is not in the vocabulary, a file of words cannot be read, or no output
+            has room for all words.
     """
-    return wanted_phrases(read_words(search.force_words, "force_words"), codec)
+    phrases = wanted_phrases(read_words(search.force_words, "force_words"), codec)
+    return _with_room(phrases, max_length)
 
 
 def listed_words(
-    codec: TextCodec, *, bad: Sequence[str], forced: Sequence[str]
+    codec: TextCodec, *, bad: Sequence[str], forced: Sequence[str], max_length: int
 ) -> tuple[Sequences, Sequences]:
     """The token sequences of words that are words whatever they look like.
 
@@ -79,14 +86,27 @@ def listed_words(
         codec: Knows the words.
         bad: What must not come out.
         forced: What every output must hold.
+        max_length: Most tokens of an output, the end token included.
 
     Returns:
         Those of `bad`, and those of `forced`.
 
     Raises:
-        ValueError: the tokenizer cannot write a word.
+        ValueError: the tokenizer cannot write a word, or no output has room for all of `forced`.
     """
-    return forbidden_sequences(bad, codec), wanted_phrases(forced, codec)
+    phrases = _with_room(wanted_phrases(forced, codec), max_length)
+    return forbidden_sequences(bad, codec), phrases
+
+
+def _with_room(phrases: Sequences, max_length: int) -> Sequences:
+    """The phrases, if an output can hold them all: a search for more only takes time and memory."""
+    wanted = sum(map(len, phrases))
+    if wanted >= max_length:
+        raise ValueError(
+            f"--force_words: the words have {wanted} tokens, and outputs {max_length} at most, the "
+            "end token included: give fewer or raise --max_tgt_length"
+        )
+    return phrases
 
 
 def flag_without_words(search: SearchOptions) -> str:
@@ -122,9 +142,17 @@ def budget_of(options: DecodeRuntimeOptions, device: torch.device, *, beam_size:
     """How much is searched at once."""
     size, tokens = options.batch_size, options.max_tokens_per_batch
     if size is None and tokens is None:
-        usual = BATCH_SIZES if beam_size > 1 else GREEDY_BATCH_SIZES
-        size, tokens = usual[device.type], CPU_TOKENS if device.type == "cpu" else None
+        size = rows_at_a_time(options, device, beam_size=beam_size)
+        tokens = CPU_TOKENS if device.type == "cpu" else None
     return Budget(size or UNLIMITED, tokens, compile=options.torch_compile)
+
+
+def rows_at_a_time(options: DecodeRuntimeOptions, device: torch.device, *, beam_size: int) -> int:
+    """Rows of a batch, about, by which an input is cut into shares: `--batch_size`, or what is
+    usual on the device, so that there is work for several processes where tokens alone are limited.
+    """
+    usual = BATCH_SIZES if beam_size > 1 else GREEDY_BATCH_SIZES
+    return options.batch_size or usual[device.type]
 
 
 def _ignored_ids(words: str | None, codec: TextCodec) -> tuple[int, ...]:

@@ -159,14 +159,16 @@ class OnnxDecoder:
 
     def _wishes(self, call: Call, method: Method) -> tuple[SearchSettings, Reading]:
         """What a call wants of its outputs, and how its sources are read."""
-        options, codec = call.options, self._codec
-        settings = search_settings(options, codec, max_length=method.max_target_length)
-        bad_words, phrases = listed_words(codec, bad=call.bad_words, forced=call.force_words)
+        options, codec, longest = call.options, self._codec, method.max_target_length
+        settings = search_settings(options, codec, max_length=longest)
+        bad_words, phrases = listed_words(
+            codec, bad=call.bad_words, forced=call.force_words, max_length=longest
+        )
         reading = Reading(
             codec,
             method,
             options.data.input_file,
-            forced_words(options.search, codec) + phrases,
+            forced_words(options.search, codec, max_length=longest) + phrases,
             without_words=flag_without_words(options.search),
         )
         return replace(settings, bad_words=settings.bad_words + bad_words), reading

@@ -154,6 +154,15 @@ def test_sources_that_are_cut_are_told(served: Served) -> None:
             {"num_beams": 2, "num_beam_groups": 2, "diversity_penalty": 1e308},
             "diversity_penalty is 1e+308: give a number of at most",
         ),
+        (
+            {"force_words": ["the gnu data", *(f"linux {word}" for word in WORDS[:5])]},
+            "force_words: the words have 13 tokens, and outputs 12 at most, the end token included",
+        ),
+        (
+            {"prefix": "the game", "force_words": ["linux"], "max_new_tokens": 3},
+            "text[0]: its prefix and force_words have 3 tokens, and outputs 3 at most",
+        ),
+        ({"prefix": "the zzz"}, "text[0]: prefix: the tokenizer cannot write 'the zzz'; spell it"),
         ({"force_words": ["[SEP]"]}, "force_words: '[SEP]' is a special token, not a word"),
     ],
 )

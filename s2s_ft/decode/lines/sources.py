@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from s2s_ft.decode.lines.rows import Row
-from s2s_ft.decode.rules.words import wanted_phrases
+from s2s_ft.decode.rules.words import wanted_phrases, wanted_prefix
 from s2s_ft.decode.search.requests import Request
 from s2s_ft.methods import Method
 from s2s_ft.text import TextCodec
@@ -172,13 +172,13 @@ class Reading:
             flag = f"{self.without_words} (given, or the checkpoint's default)"
             raise self._fault(row, f"force_words and {flag} exclude each other")
         try:
-            prefix = tuple(self.codec.encode([row.prefix])[0]) if row.prefix else ()
+            prefix = wanted_prefix(row.prefix, self.codec) if row.prefix else ()
             phrases = wanted_phrases(row.force_words, self.codec, "force_words")
         except ValueError as fault:
             raise self._fault(row, str(fault).removeprefix("--")) from fault
         if self.codec.special.pad in prefix:  # whoever writes the output would cut it there
             raise self._fault(row, "its prefix holds the padding token: leave it out")
-        wanted = len(prefix) + sum(map(len, phrases))
+        wanted = len(prefix) + sum(map(len, {*self.force_words, *phrases}))
         if wanted >= self.method.max_target_length:
             raise self._fault(
                 row,

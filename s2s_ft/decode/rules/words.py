@@ -24,7 +24,7 @@ def read_words(value: str | None, flag: str) -> list[str]:
     """The words of `--bad_words` or `--force_words`.
 
     Args:
-        value: Words joined by |, or the name of a file with one a line; None = no words.
+        value: Words joined by |, or the name of a file or pipe with one a line; None = no words.
         flag: Its name, for messages.
 
     Raises:
@@ -33,7 +33,7 @@ def read_words(value: str | None, flag: str) -> list[str]:
     if value is None:
         return []
     path = Path(value)
-    if "|" not in value and os.path.isfile(value):
+    if is_file_of_words(value):
         try:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except UnicodeDecodeError as fault:
@@ -50,6 +50,11 @@ def read_words(value: str | None, flag: str) -> list[str]:
     if not all(words):
         raise ValueError(f"--{flag} {value!r} has an empty word: take out the | too many")
     return words
+
+
+def is_file_of_words(value: str) -> bool:
+    """Whether words are to be read from what is there by that name: a file, or a pipe."""
+    return "|" not in value and os.path.exists(value) and not os.path.isdir(value)
 
 
 def _names_a_file(value: str) -> bool:
@@ -78,6 +83,18 @@ def wanted_phrases(words: Sequence[str], codec: TextCodec, flag: str = "force_wo
         ValueError: A word is empty, or it is, or holds, nothing that the tokenizer knows.
     """
     return _distinct([f" {word}" for word in _stripped(words, flag)], codec, flag)
+
+
+def wanted_prefix(prefix: str | list[str], codec: TextCodec) -> tuple[int, ...]:
+    """The tokens that an output is to begin with; listed ones are looked up, and may be unknown.
+
+    Raises:
+        ValueError: It is a text with something that the tokenizer does not know.
+    """
+    (ids,) = codec.encode([prefix])
+    if isinstance(prefix, str) and codec.tokenizer.unk_token_id in ids:
+        raise _unwritten(prefix, "prefix")
+    return tuple(ids)
 
 
 def holds(ids: Sequence[int], part: Sequence[int], marks: WordMarks = NO_MARKS) -> bool:
@@ -110,11 +127,15 @@ def _distinct(texts: list[str], codec: TextCodec, flag: str) -> Sequences:
         raise ValueError(f"--{flag}: {fault}") from fault
     for text, ids in zip(texts, encoded, strict=True):
         if not ids or unknown in ids:
-            raise ValueError(
-                f"--{flag}: the tokenizer cannot write {text.strip()!r}; spell it with characters "
-                "of its vocabulary or leave it out"
-            )
+            raise _unwritten(text, flag)
         if reserved.intersection(ids):
             raise ValueError(f"--{flag}: {text.strip()!r} is a special token, not a word")
         sequences[tuple(ids)] = None
     return tuple(sequences)
+
+
+def _unwritten(text: str, flag: str) -> ValueError:
+    return ValueError(
+        f"--{flag}: the tokenizer cannot write {text.strip()!r}; spell it with characters of its "
+        "vocabulary or leave it out"
+    )

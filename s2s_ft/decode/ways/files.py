@@ -30,10 +30,11 @@ from s2s_ft.decode.lines.rows import STANDARD, read_rows, stem_of
 from s2s_ft.decode.lines.sources import Share, Sources
 from s2s_ft.decode.lines.traces import TRACE_SUFFIX, TraceHeader, header_line
 from s2s_ft.decode.loading import load
-from s2s_ft.decode.ways.journal import Journal
+from s2s_ft.decode.ways.journal import OLD_SUFFIX, SUFFIX, Journal
 from s2s_ft.decode.ways.ranks import Ranks
 from s2s_ft.decode.ways.report import Report
 from s2s_ft.decode.ways.workers import Workers
+from s2s_ft.decode.wishes import rows_at_a_time
 from s2s_ft.model.memory import give_back_freed_memory
 from s2s_ft.options import DecodeOptions
 from s2s_ft.storage.output_file import checked_output, write_whole, writing
@@ -111,7 +112,7 @@ def output_file(name: str, options: DecodeOptions) -> Path:
     Without `--split`, the input file's name without its endings stands for it.
 
     Raises:
-        ValueError: that is a folder, or what the run reads.
+        ValueError: that, or what lies beside it, is a folder, or what the run reads.
     """
     data, model, search = options.data, options.model, options.search
     folder = Path(name)  # of a hub id only the last part becomes part of a file name
@@ -127,9 +128,11 @@ def output_file(name: str, options: DecodeOptions) -> Path:
         ("--bad_words", search.bad_words),
         ("--force_words", search.force_words),
     )
-    if data.need_score_traces:
-        checked_output(output + TRACE_SUFFIX, reads)
-    return checked_output(output, reads)
+    path = checked_output(output, reads)
+    traces = [TRACE_SUFFIX] if data.need_score_traces else []
+    for suffix in (*traces, SUFFIX, OLD_SUFFIX):
+        checked_output(path.with_name(path.name + suffix), reads)
+    return path
 
 
 def _check_ranks(options: DecodeOptions, ranks: Ranks) -> None:
@@ -156,10 +159,11 @@ def _job(output: Path, decoder: Decoder, device: torch.device) -> Job:
         "device": device.type,
     }
     identity = identity_of(options, decoder.settings, decoder.budget, fine_tuned.codec, checkpoint)
+    rows = rows_at_a_time(options.runtime, device, beam_size=decoder.settings.beam_size)
     return Job(
         output,
         len(sources),
-        sources.shares(decoder.budget.max_examples),
+        sources.shares(rows),
         {**identity, "input": input_of(sources.items)},
         _trace_head(decoder, len(sources)) if options.data.need_score_traces else None,
         Report.of(fine_tuned, num_empty=sources.num_empty, num_cut=sources.num_cut),

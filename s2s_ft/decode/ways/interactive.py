@@ -174,5 +174,6 @@ def _value(text: str) -> Any:
     """What a typed value means: a number, true, a list, or the text itself."""
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    # ValueError also covers a number of thousands of digits, RecursionError brackets as deep.
+    except (ValueError, RecursionError):
         return text

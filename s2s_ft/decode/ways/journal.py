@@ -9,7 +9,7 @@ Notable: a journal is only ever appended to, and synced after every share (see `
 begins with the CRC-32 of the rest, so whatever a kill, a full disk or a power cut leaves at its end
 is known for what it is: all behind the last whole share is dropped. When the run ends, the lines
 are read back in the order of their rows and the journal goes. One run at a time has it: the lock
-goes with the process.
+goes with the process. A file of these names that is no journal is never touched.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import fcntl
 import json
 import logging
 import os
+import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,6 +37,9 @@ _FORMAT = "s2s-ft journal"
 _VERSION = 1
 _MARK = 9
 """Bytes before the content of a line: eight hexadecimal digits and a space."""
+
+_BEGINNING = json.dumps({"format": _FORMAT})[:-1].encode("ascii")
+"""What the content of every journal's first line begins with."""
 
 
 @dataclass
@@ -71,7 +75,8 @@ class Journal:
             resume: Go on with the journal if there is one; else it is put aside.
 
         Raises:
-            ValueError: The journal is of another run, and the message says what differs.
+            ValueError: The journal is of another run, and the message says what differs; or a file
+                of its name, or of an older one's, is no journal.
             EnvironmentFault: Another process has it.
             OSError: It cannot be written.
         """
@@ -144,6 +149,8 @@ class Journal:
 
     def _begin(self, identity: Mapping[str, Any], *, resume: bool) -> _Content:
         """What is done already, the file cut to it; a new file where there is nothing."""
+        for path in (self.path, self._old):
+            _check_ours(path)
         content = _read(self.path)
         if content.identity is not None and resume:
             check_same_run(self.path, content.identity, identity)
@@ -193,6 +200,24 @@ def _claimed(path: Path) -> BinaryIO:
         file.close()
         return _claimed(path)
     return file
+
+
+def _check_ours(path: Path) -> None:
+    """Refuse a file that is no journal, nor what a kill or a power cut leaves of its first line.
+
+    Raises:
+        ValueError: The user's own file would be written over, or removed when the run ends.
+    """
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        found = file.read(_MARK + len(_BEGINNING)).rstrip(b"\0")
+    is_mark = re.fullmatch(rb"[0-9a-f]{0,8}|[0-9a-f]{8} ", found[:_MARK])
+    if not is_mark or not _BEGINNING.startswith(found[_MARK:]):
+        raise ValueError(
+            f"--output_file: {path} is no journal of a decoding run, and one would take its place; "
+            "move it away or give another --output_file"
+        )
 
 
 def _record(value: object) -> bytes:

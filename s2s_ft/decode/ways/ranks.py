@@ -4,9 +4,9 @@
 
 Notable: every rank reads the input and cuts it alike; which share is whose is settled one share at
 a time by counting in the launcher's key-value store, so nobody waits while there is work. Lines
-travel through the store to rank 0, which keeps and writes them. When nothing is left to take,
-rank 0 does again what others have not delivered yet: so a rank that is gone costs time and nothing
-else. Nothing here needs a process group, nor a network of GPUs.
+travel through the store, in pieces that it takes, to rank 0, which keeps and writes them. When
+nothing is left to take, rank 0 does again what others have not delivered yet: so a rank that is
+gone costs time and nothing else. Nothing here needs a process group, nor a network of GPUs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,11 @@ logger = logging.getLogger(__name__)
 TIMEOUT = timedelta(minutes=30)
 """The longest that a rank waits for rank 0 to say what is done already."""
 
+PIECE = 2**22
+"""Most characters of a value: torch's store closes the connection at more than 8 MiB."""
+
 _NEXT, _FAULT, _DONE_BEFORE, _OVER = "next", "fault", "done_before", "over"
+_FAULTS = "faults"
 
 Decode = Callable[[Share], list[Line]]
 
@@ -75,7 +79,7 @@ class Ranks:
         """
         assert self.store is not None
         missing = {share.number: share for share in shares}
-        self.store.set(_DONE_BEFORE, json.dumps([share.number for share in shares]))
+        self._put(_DONE_BEFORE, [share.number for share in shares])
         for share in self._claimed(shares):
             yield from self._delivered(missing)
             yield missing.pop(share.number), decode(share)
@@ -96,15 +100,16 @@ class Ranks:
         """
         assert self.store is not None
         try:
-            wanted = set(json.loads(self._waited_for(_DONE_BEFORE)))
+            self.store.wait([_DONE_BEFORE], TIMEOUT)
+            wanted = set(self._got(_DONE_BEFORE))
             for share in self._claimed([each for each in shares if each.number in wanted]):
-                lines = [line_to(line) for line in decode(share)]
-                self.store.set(f"share/{share.number}", json.dumps(lines))
+                self._put(f"share/{share.number}", [line_to(line) for line in decode(share)])
         except Exception as fault:
             if self._is_over():
                 return
             with suppress(RuntimeError):
-                self.store.compare_set(_FAULT, "", json.dumps(fault_of(fault)))
+                if self.store.add(_FAULTS, 1) == 1:  # the first of several is told
+                    self._put(_FAULT, fault_of(fault))
             raise
 
     def _claimed(self, shares: Sequence[Share]) -> Iterator[Share]:
@@ -117,18 +122,32 @@ class Ranks:
         """What other ranks have handed over since."""
         assert self.store is not None
         if self.store.check([_FAULT]):
-            raise raised(json.loads(self.store.get(_FAULT)))
+            raise raised(self._got(_FAULT))
         for number in list(missing):
             key = f"share/{number}"
             if self.store.check([key]):
-                lines = [line_from(each) for each in json.loads(self.store.get(key))]
-                self.store.delete_key(key)
+                lines = [line_from(each) for each in self._got(key, delete=True)]
                 yield missing.pop(number), lines
 
-    def _waited_for(self, key: str) -> Any:
+    def _put(self, key: str, value: Any) -> None:
+        """Set a value of any size, as JSON in pieces; the key itself comes last, with their number,
+        so that whoever finds it finds them all.
+        """
         assert self.store is not None
-        self.store.wait([key], TIMEOUT)
-        return self.store.get(key)
+        text = json.dumps(value)
+        starts = range(0, len(text), PIECE)
+        for piece, start in enumerate(starts):
+            self.store.set(f"{key}/{piece}", text[start : start + PIECE])
+        self.store.set(key, str(len(starts)))
+
+    def _got(self, key: str, *, delete: bool = False) -> Any:
+        """The value of a key that is set (see `_put`)."""
+        assert self.store is not None
+        keys = [f"{key}/{piece}" for piece in range(int(self.store.get(key)))]
+        value = json.loads(b"".join(map(self.store.get, keys)))
+        for each in [key, *keys] if delete else []:
+            self.store.delete_key(each)
+        return value
 
     def _is_over(self) -> bool:
         """Whether rank 0 has all it needs, or is gone with the store."""

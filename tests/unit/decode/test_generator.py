@@ -1,5 +1,6 @@
 """The Python interface: a loaded checkpoint, its options, and what it gives."""
 
+import itertools
 import math
 import shutil
 import threading
@@ -115,6 +116,15 @@ def test_options_reach_the_search(generator):
         ({"phrases": [None, 5, None, None]}, "phrases of source 1 is a int"),
         ({"phrases": [["a", 5], None, None, None]}, "phrases of source 0 has 5 among"),
         ({"prefixes": ["a"]}, "prefixes has 1 entries for 4 sources"),
+        ({"prefixes": ["the zzz"] * 4}, "line 1: prefix: the tokenizer cannot write 'the zzz'"),
+        (
+            {"force_words": ["linux", "data"], "max_new_tokens": 2},
+            "^force_words: the words have 2 tokens, and outputs 2 at most, .* raise max_new_tokens",
+        ),
+        (
+            {"prefixes": ["the"] * 4, "force_words": "linux", "max_new_tokens": 2},
+            "line 1: its prefix and force_words have 2 tokens, and outputs 2 at most",
+        ),
     ],
 )
 def test_a_mistake_is_named_as_it_was_made(generator, options, message):
@@ -194,7 +204,9 @@ def test_what_the_checkpoint_says_is_not_blamed_on_the_call(checkpoint, tmp_path
 
 def test_the_log_names_options_as_the_call_does(generator, caplog):
     generator(SOURCES[:1], max_new_tokens=60)
-    generator(SOURCES[:1], max_new_tokens=2, force_words=["linux", "data", "server"])
+    words = ["linux", "data", "server"]
+    apart = [" ".join(pair) for pair in itertools.permutations(words, 2)]
+    generator(SOURCES[:1], max_new_tokens=4, force_words=words, bad_words=apart)
     assert caplog.messages == [
         "sources of 20 tokens and outputs of 60 are more than the 64 positions of the model: "
         "sources are cut to 4 tokens; lower max_new_tokens for longer ones",

@@ -4,6 +4,7 @@ are run by torch here, unexported (`test_export.py` has onnxruntime run them).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -141,6 +142,7 @@ MISTAKES: list[tuple[Any, dict[str, Any], str]] = [
     (TEXTS, {"bad_words": ["zzz"]}, "^bad_words: the tokenizer cannot write 'zzz'"),
     (TEXTS, {"force_words": ["data"], "do_sample": True}, "do_sample and force_words data excl"),
     (TEXTS, {"force_words": ["data"], "bad_words": ["data"]}, "line 1: its force_words holds what"),
+    (TEXTS, {"force_words": ["data", "a"], "max_new_tokens": 2}, "^force_words: the words have 2"),
     (TEXTS, {"min_new_tokens": 9}, "^min_new_tokens 9 is more than the longest output, 8 tokens"),
 ]
 
@@ -158,7 +160,10 @@ def test_a_mistake_is_named_as_it_was_made(
 def test_outputs_without_their_words_are_told_as_of_the_generator(
     decoder: Callable[..., OnnxDecoder], caplog: pytest.LogCaptureFixture
 ) -> None:
-    decoder("bert", "pseudo_mask")(TEXTS, force_words=["data", "linux", "server"], max_new_tokens=2)
+    words = ["data", "linux", "server"]
+    apart = [" ".join(pair) for pair in itertools.permutations(words, 2)]
+    over_graphs = decoder("bert", "pseudo_mask")
+    over_graphs(TEXTS, force_words=words, bad_words=apart, max_new_tokens=4)
     told = f"{len(TEXTS)} outputs lack forced words, which had no room: raise max_new_tokens"
     assert caplog.messages[-1:] == [told]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,22 @@ def test_words_from_the_command_line_or_a_file(tmp_path: Path) -> None:
     path = tmp_path / "words.txt"
     path.write_text("\ufeffcat\n\n  black dog\n|\n", encoding="utf-8")
     assert read_words(str(path), "bad_words") == ["cat", "black dog", "|"]
+
+
+def test_words_from_a_pipe() -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w", encoding="utf-8") as stream:
+        stream.write("cat\nblack dog\n")
+    try:
+        assert read_words(f"/dev/fd/{reader}", "bad_words") == ["cat", "black dog"]
+    finally:
+        os.close(reader)
+
+
+def test_the_name_of_a_folder_is_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cat").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert read_words("cat", "bad_words") == ["cat"]
 
 
 def test_bad_lists_of_words_are_refused(tmp_path: Path) -> None:

@@ -51,6 +51,12 @@ def test_an_unknown_word_names_its_flag(decode):
         decode(forbid_ignore_word=".|zzz")
 
 
+def test_words_that_never_all_come_name_their_flag(decode):
+    decode(force_words="a|b c|a", max_tgt_length=4)
+    with pytest.raises(ValueError, match=r"^--force_words: the words have 3 tokens, and outputs 3"):
+        decode(force_words="a|b c|a", max_tgt_length=3)
+
+
 def test_output_must_be_neither_folder_nor_input(decode, tmp_path, input_file):
     with pytest.raises(ValueError, match=r"--output_file .*: is a folder"):
         decode(output_file=str(tmp_path))
@@ -80,6 +86,15 @@ def test_output_must_not_be_of_the_checkpoint_nor_traces_the_input(decode, tmp_p
     traces = input_file.rename(tmp_path / "x.trace.jsonl")
     with pytest.raises(ValueError, match=r"x.trace.jsonl: is what --input_file reads"):
         decode(input_file=str(traces), output_file=str(tmp_path / "x"), need_score_traces=True)
+
+
+@pytest.mark.parametrize("ending", [".journal", ".journal.old"])
+def test_the_journal_takes_the_place_of_nothing_that_is_read(decode, tmp_path, input_file, ending):
+    rows = input_file.rename(tmp_path / f"x{ending}")
+    before = rows.read_bytes()
+    with pytest.raises(ValueError, match=rf"x{ending}: is what --input_file reads"):
+        decode(input_file=str(rows), output_file=str(tmp_path / "x"))
+    assert rows.read_bytes() == before
 
 
 def test_an_output_that_cannot_be_written_names_its_flag(decode, input_file):

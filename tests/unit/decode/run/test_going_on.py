@@ -35,6 +35,18 @@ def test_a_run_that_fails_midway_is_gone_on_with(decode, search, tmp_path, fault
     assert (tmp_path / "out.trace.jsonl").read_bytes() == whole
 
 
+def test_shares_are_no_larger_where_tokens_alone_are_limited(decode, search, input_file, tmp_path):
+    """So what is done is kept, and several processes have work, as with the usual batch size."""
+    input_file.write_text('{"src": "a b"}\n' * 300, encoding="utf-8")
+    search.fault, search.fail_at = KeyboardInterrupt(), 200
+    with pytest.raises(KeyboardInterrupt):
+        decode(max_tokens_per_batch=100_000)
+    assert (tmp_path / "out.journal").exists()
+    search.fail_at = -1
+    assert decode(max_tokens_per_batch=100_000, resume=True) == ["a b"] * 300
+    assert 300 < len(search.sources) < 400
+
+
 def test_an_older_output_stays_until_a_newer_one_is_whole(decode, search, tmp_path):
     decode()
     search.fault, search.fail_at = RuntimeError("broken"), len(search.sources) + 3

@@ -1,11 +1,14 @@
 """What rows may say, and what is said of bad ones."""
 
 import json
+import os
+from contextlib import nullcontext
 
 import pytest
 
-from s2s_ft.decode import decoder
+from s2s_ft.decode import decoder, run
 from s2s_ft.decode.lines.rows import stem_of
+from s2s_ft.decode.ways.ranks import Ranks
 from tests.unit.decode.run.conftest import WORDS
 
 
@@ -37,7 +40,7 @@ def test_rows_say_how_outputs_begin_and_what_they_hold(decode, search, input_fil
     rows = [
         {"src": "a b c d", "prefix": "b"},
         {"src": "a b c", "prefix": ["c", "d"], "force_words": "a|b c"},
-        {"src": "a b", "force_words": ["d"], "id": "x"},
+        {"src": "a b", "prefix": ["z"], "force_words": ["d"], "id": "x"},
     ]
     input_file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     lines = decode(force_words="e", output_format="jsonl", beam_size=2)
@@ -46,7 +49,7 @@ def test_rows_say_how_outputs_begin_and_what_they_hold(decode, search, input_fil
     assert seen == [
         ((number["b"],), ((number["e"],),)),
         ((number["c"], number["d"]), ((number["e"],), (number["a"],), (number["b"], number["c"]))),
-        ((), ((number["e"],), (number["d"],))),
+        ((WORDS.index("[UNK]"),), ((number["e"],), (number["d"],))),
     ]
 
 
@@ -62,6 +65,12 @@ def test_rows_say_how_outputs_begin_and_what_they_hold(decode, search, input_fil
         ({"prefix": "a [SEP] b"}, {}, "line 1: its prefix is empty or holds the end token"),
         ({"prefix": "a [PAD] b"}, {}, "line 1: its prefix holds the padding token"),
         ({"prefix": "a b c d"}, {"max_tgt_length": 4}, "line 1: its prefix and force_words have 4"),
+        (
+            {"prefix": "a b", "force_words": "c"},
+            {"max_tgt_length": 4, "force_words": "c|d"},
+            "line 1: its prefix and force_words have 4 tokens",
+        ),
+        ({"prefix": "a z"}, {}, "line 1: prefix: the tokenizer cannot write 'a z'"),
         ({"prefix": 4}, {}, "line 1: 'prefix' is a number"),
     ],
 )
@@ -89,6 +98,42 @@ def test_a_text_file_has_a_source_on_each_line(decode, tmp_path):
     path.write_bytes(b"")
     with pytest.raises(ValueError, match=r"^--input_file .*rows\.txt: holds no rows"):
         decode(input_file=str(path))
+
+
+@pytest.fixture
+def pipe(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    return str(tmp_path / "pipe")
+
+
+@pytest.fixture
+def pattern(tmp_path):
+    """Of two checkpoints."""
+    for step in (5, 10):
+        (tmp_path / f"ckpt-{step}").mkdir()
+        (tmp_path / f"ckpt-{step}" / "config.json").touch()
+    return str(tmp_path / "ckpt-*")
+
+
+@pytest.mark.parametrize("name", ["input_file", "bad_words", "force_words"])
+def test_a_pipe_is_no_input_of_several_checkpoints(decode, search, pattern, pipe, name):
+    with pytest.raises(ValueError, match=rf"^--{name} .*pipe: is a pipe or .* read only once"):
+        decode(**{"model_path": pattern, "output_file": None, name: pipe})
+    assert not search.sources
+
+
+def test_a_pipe_is_no_input_of_several_ranks(decode, pipe, monkeypatch):
+    monkeypatch.setattr(run, "joined", lambda: nullcontext(Ranks(0, 2)))
+    with pytest.raises(ValueError, match=r"^--input_file .*pipe: is a pipe or .* read only once"):
+        decode(input_file=pipe)
+
+
+@pytest.mark.parametrize(
+    "flags", [{"workers": 2}, {"interactive": True, "input_file": "", "output_file": None}]
+)
+def test_a_pipe_has_no_words_for_several_readers(decode, pipe, flags):
+    with pytest.raises(ValueError, match=r"^--bad_words .*pipe: is a pipe or .* read only once"):
+        decode(bad_words=pipe, **flags)
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,12 @@ def test_a_mistake_changes_nothing(say):
     assert say("a")[0].endswith(" a!!")
 
 
+@pytest.mark.parametrize("value", ["7" * 5000, "[" * 200_000], ids=["digits", "brackets"])
+def test_what_json_cannot_hold_is_a_mistake_like_others(say, value):
+    assert say(f":set num_beams {value}") == [f"error: num_beams is {value}: give at most 4"]
+    assert say("a")[0].endswith(" a!")
+
+
 def test_what_is_not_utf8_spoils_its_own_line_only(capsys, monkeypatch):
     typed = io.BytesIO(b"a \xff\n:prefix \xff\n:set \xff 1\nlinux\n")
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(typed, encoding="utf-8"))

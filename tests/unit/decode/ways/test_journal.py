@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import random
+import zlib
 
 import pytest
 
@@ -175,8 +176,26 @@ def test_a_place_that_is_no_folder_is_known_at_once(tmp_path):
         Journal(tmp_path / "file" / "out", IDENTITY, resume=False)
 
 
+@pytest.mark.parametrize("name", ["out.journal", "out.journal.old"])
+@pytest.mark.parametrize("content", [b"a b\n", b"3f0c81aa a b\n", b'{"src": "a"}\n', b"\n", b"a b"])
+def test_a_file_that_is_no_journal_stays(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content)
+    for resume in (True, False):
+        with pytest.raises(ValueError, match=rf"^--output_file: .*{name} is no journal .* move it"):
+            Journal(tmp_path / "out", IDENTITY, resume=resume)
+        assert path.read_bytes() == content
+
+
+def test_a_first_line_that_a_power_cut_left_without_its_bytes_is_nothing(tmp_path):
+    (tmp_path / "out.journal").write_bytes(b"\0" * 200)
+    with Journal(tmp_path / "out", IDENTITY, resume=True) as journal:
+        assert journal.shares == set()
+
+
 def test_a_journal_of_another_version_is_begun_anew(tmp_path):
     path = tmp_path / "out.journal"
-    path.write_text(json.dumps({"format": "s2s-ft journal", "version": 99}))
+    head = json.dumps({"format": "s2s-ft journal", "version": 99}).encode()
+    path.write_bytes(b"%08x %s\n" % (zlib.crc32(head), head))
     with Journal(tmp_path / "out", IDENTITY, resume=True) as journal:
         assert journal.shares == set()
