@@ -21,6 +21,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from s2s_ft.data.examples import require_file
+from s2s_ft.model.described import describe
 from s2s_ft.storage.output_folder import written_whole
 from s2s_ft.text import TextCodec, read_tokens
 from s2s_ft.trim.corpus import chunks, count_tokens, texts_of
@@ -47,6 +48,7 @@ def trim(options: TrimOptions) -> int:
     """
     for file in options.corpus:
         require_file(file, "--corpus", rereads=True)
+    describe(options.model_path, options.cache_dir, "--model_path")  # says what is no checkpoint
     codec = TextCodec.load(
         options.tokenizer_name or options.model_path,
         do_lower_case=True if options.do_lower_case else None,

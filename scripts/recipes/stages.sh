@@ -47,7 +47,7 @@ prepare() {
     [[ -z $smoke ]] || flags+=(--allow_other_counts)
     [[ $task != squad_qg_* ]] || flags+=(--answer_separator "$separator")
     # shellcheck disable=SC2206 # one word a language
-    [[ -z $languages ]] || flags+=(--languages $languages)
+    [[ -z $prepared ]] || flags+=(--languages $prepared)
     do_it "$python" -m s2s_ft.data.prepare "$task" --output_dir "$data" "${flags[@]}"
     [[ -n $dry_run ]] || note_made_with "$data" "${made_with[@]:2}"
 }
@@ -167,6 +167,10 @@ recipe() {
     settings_of "$task" "$backbone"
     root=$output$smoke
     seed=${SEED:-42} languages=${LANGUAGES:-$languages}
+    train_languages=${TRAIN_LANGUAGES:-${default_train_languages:-}}
+    [[ $train_languages != all ]] || train_languages=$languages
+    prepared=$languages
+    for language in $train_languages; do [[ " $prepared " == *" $language "* ]] || prepared+=" $language"; done
     output=$root/$backbone
     if [[ -n $smoke ]]; then
         output=$root/tiny
@@ -179,7 +183,7 @@ recipe() {
     [[ -z $languages || $temperature == 1 ]] || variant+=-temperature-$temperature
     variant+=${fix_embedding:+-fixed}
     output=$output-$method-$seed$variant results=${results:-$root/RESULTS.md}
-    data=$root/data${LANGUAGES:+-${LANGUAGES// /-}}
+    data=$root/data${LANGUAGES:+-${prepared// /-}}
     if [[ $task == squad_qg_* ]]; then
         data=$root/data-${task##*_}-$(tr -dc 'a-zA-Z' <<<"$separator") output=$output-${task##*_}
     fi
@@ -203,8 +207,6 @@ recipe() {
     stage "data" "$data/dataset.json" prepare
     train_file=$data/train.jsonl
     if [[ -n $languages ]]; then
-        train_languages=${TRAIN_LANGUAGES:-$default_train_languages}
-        [[ $train_languages != all ]] || train_languages=$languages
         train_file=$output/train.jsonl
         stage "training rows of $train_languages, temperature $temperature" "$train_file" join_languages
     fi

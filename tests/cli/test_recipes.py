@@ -208,14 +208,15 @@ def test_temperature_of_languages(tmp_path: Path) -> None:
     assert list(mixtures.values()) == [1, 5, float("inf")]
 
 
-def test_a_wrong_temperature_is_met_first(tmp_path: Path) -> None:
-    for temperature in ("0", "0.0", "-1", "hot"):
-        arguments = ("--dry-run", "--output", str(tmp_path))
-        done = run_recipe("multilingual_debsum", *arguments, TEMPERATURE=temperature)
-        assert done.returncode == 2
-        assert done.stderr == (
-            f"error: TEMPERATURE={temperature}: give a number above 0, such as 5, or inf\n"
-        )
+def test_what_is_trained_on_is_prepared_too(tmp_path: Path) -> None:
+    commands = plan("xglue_qg", "--output", str(tmp_path), LANGUAGES="de fr")
+    (data,) = of("s2s_ft.data.prepare", commands)
+    (joined,) = of("s2s_ft.data.mixture", commands)
+    assert isinstance(data, PrepareOptions)
+    assert isinstance(joined, MixtureOptions)
+    assert data.languages == ("de", "fr", "en")
+    assert joined.files == {"en": f"{data.output_dir}/en/train.jsonl"}
+    assert len(of("decode_seq2seq.py", commands)) == 4
 
 
 def test_the_row_tells_all_that_was_chosen(tmp_path: Path) -> None:
@@ -230,39 +231,6 @@ def test_the_row_tells_all_that_was_chosen(tmp_path: Path) -> None:
     assert isinstance(training, TrainOptions)
     assert told["--metrics"] == f"{training.checkpoint.output_dir}/metrics.jsonl"
     assert told["--variant"] in training.checkpoint.output_dir
-
-
-@pytest.mark.parametrize(
-    "arguments", [["--quick"], ["--backbone"], ["--backbone", "gpt2"]], ids=" ".join
-)
-def test_wrong_arguments_are_one_line(arguments: list[str]) -> None:
-    assert_one_line(run_recipe("xsum", *arguments))
-
-
-def assert_one_line(done: subprocess.CompletedProcess[str], start: str = "") -> None:
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"error: {start}")
-    assert done.stderr.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("GPUS", "x"),
-        ("GPUS", "-1"),
-        ("GPUS", "08"),
-        ("PER_DEVICE", "0"),
-        ("SEED", "1.5"),
-        ("METHOD", "foo"),
-        ("FIX_WORD_EMBEDDING", "yes"),
-    ],
-)
-def test_a_wrong_variable_is_one_line_before_anything_is_done(
-    tmp_path: Path, name: str, value: str
-) -> None:
-    done = run_recipe("xsum", "--dry-run", "--output", str(tmp_path / "new"), **{name: value})
-    assert_one_line(done, f"{name}={value}: ")
-    assert not done.stdout
 
 
 def test_an_embedding_that_is_fixed_0_is_not(tmp_path: Path) -> None:

@@ -99,7 +99,8 @@ def parse_story(text: str) -> tuple[str, list[str]]:
     article: list[str] = []
     highlights: list[str] = []
     is_summary = False
-    for line in (each.strip() for each in text.splitlines()):
+    # Other marks that Python takes for the end of a line stand within sentences here.
+    for line in (each.strip() for each in re.split(r"\r\n|\r|\n", text)):
         if line.startswith(HIGHLIGHT):
             is_summary = True
         elif line:

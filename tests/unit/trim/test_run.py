@@ -238,6 +238,15 @@ class TestFaults:
         assert not (tmp_path / "o").exists()
         assert not list(tmp_path.glob(".o.*"))
 
+    def test_a_folder_that_is_no_checkpoint(self, tmp_path: Path) -> None:
+        (tmp_path / "a.txt").write_text("a", encoding="utf-8")
+        (tmp_path / "run" / "ckpt-6").mkdir(parents=True)
+        (tmp_path / "run" / "ckpt-6" / "config.json").write_text("{}", encoding="utf-8")
+        flags = ["--output_dir", str(tmp_path / "o"), "--corpus", str(tmp_path / "a.txt")]
+        told = self.fault(*flags, "--model_path", str(tmp_path / "run"))
+        assert "is a training folder" in told
+        assert "tokenizer" not in told
+
     def test_output_is_never_written_over(
         self, whole: Callable[[str], Path], tmp_path: Path
     ) -> None:
