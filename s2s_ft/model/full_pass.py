@@ -111,15 +111,18 @@ class FullPass(AttentionPlan):
         size = self._batch.source_size
         source_bias, rest_bias = self._bias(call.window, query.dtype)
         query, key, value = (self._rows.spread(each) for each in (query, key, value))
-        source_query = query[:, :, :size]
+        # Split, and not sliced: the way back is one copy in place of four passes.
+        source_query, rest_query = torch.split_with_sizes(query, (size, query.shape[2] - size), 2)
         if layer == self.narrowed_layer:  # its source rows give keys and values and are not read
             source = torch.zeros_like(source_query)
         else:
             source = attention(
                 source_query, key[:, :, :size], value[:, :, :size], source_bias, call
             )
-        rest = attention(query[:, :, size:], key, value, rest_bias, call)
-        return self._rows.gather(torch.cat([source, rest], dim=2))
+        rest = attention(rest_query, key, value, rest_bias, call)
+        # As they lie in memory, row by row.
+        both = torch.cat([source.transpose(1, 2), rest.transpose(1, 2)], dim=1)
+        return self._rows.gather(both.transpose(1, 2))
 
     @cached_property
     def _rows(self) -> PackedRows:

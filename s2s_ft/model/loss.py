@@ -1,11 +1,11 @@
 """Label-smoothed loss at supervised positions, in closed form, with its gradient beside it.
 
 Notable: neither the smoothed V-wide target nor any of the dense intermediate results that autograd
-would keep ever exists: the gradient is known in closed form too. On a CPU both are worked out a few
-rows at a time, in one float32 buffer that stays in the processor's cache while it is passed over;
-all that goes through memory is the logits once and their gradient once, in the type they came in. A
-factor on the loss that is known beforehand is worked in there as well, where one from behind would
-be another pass.
+would keep ever exists: the gradient is known in closed form too. Both are worked out some rows at a
+time; on a CPU a few, in one float32 buffer that stays in the processor's cache while it is passed
+over: all that goes through memory is the logits once and their gradient once, in the type they came
+in. A factor on the loss that is known beforehand is worked in there as well, where one from behind
+would be another pass.
 
 With smoothing e > 0 the loss is the KL divergence from a target that holds 1 - e at the label and
 s = e / (V - 2) at every other class but class 0, which gets nothing, whether as class or as label
@@ -31,6 +31,9 @@ from torch import Tensor
 
 CACHED_ELEMENTS = 1 << 19
 """Logits in float32 that a CPU works on at a time: 2 MiB."""
+
+GPU_ELEMENTS = 1 << 26
+"""Those that a GPU does: 256 MiB. With the vocabularies of many languages all would take GiBs."""
 
 
 def smoothed_loss(
@@ -62,8 +65,8 @@ class _SmoothedLoss(torch.autograd.Function):
         ctx: Any, logits: Tensor, labels: Tensor, label_smoothing: float, scale: Tensor | float
     ) -> Tensor:
         """See `smoothed_loss`."""
-        on_cpu = logits.device.type == "cpu"
-        count = max(1, CACHED_ELEMENTS // logits.shape[1] if on_cpu else logits.shape[0])
+        elements = CACHED_ELEMENTS if logits.device.type == "cpu" else GPU_ELEMENTS
+        count = max(1, elements // logits.shape[1])
         # float16 would lose the small shares of the gradient before the loss scale lifts them.
         kept = torch.float32 if logits.dtype is torch.float16 else logits.dtype
         ctx.gradient = None

@@ -4,10 +4,11 @@
     rectangle   a1 a2 a3 | A1 A2                    [B, H, L, D]
                 b1 b2  . | B1  .
 
-Notable: both ways are one copy that also puts the heads in front of the rows, the order that
-batched products need anyway; so being rid of padding everywhere else costs nothing here. What
-stands in the cells of padding is some true row: the pattern lets nobody look there, and no gradient
-comes back.
+Notable: both ways are one copy, of whole rows where autograd takes part, so that a GPU moves long
+pieces of memory; the attention kernels of GPUs take heads that lie side by side. Without autograd
+the same copy puts the heads in front of the rows, the order that batched products of a CPU need.
+What stands in the cells of padding is some true row: the pattern lets nobody look there, and no
+gradient comes back.
 
 Letters: B batch, H heads, L row length, C true tokens, D head size.
 """
@@ -37,23 +38,23 @@ class PackedRows:
         if places is None:
             places = cells.new_zeros(shape[0] * shape[1])
             places[cells] = torch.arange(cells.shape[0], device=cells.device)
-        self._places = places
+        self._places = places.reshape(-1)
         self._by_heads: dict[int, tuple[Tensor, Tensor]] = {}
 
     def spread(self, packed: Tensor) -> Tensor:
-        """[1, H, C, D] -> [B, H, L, D], contiguous."""
+        """[1, H, C, D] -> [B, H, L, D], stored row by row with the heads side by side."""
         _, heads, _, size = packed.shape
-        places, cells = self._indices(heads)
-        rows = packed.transpose(1, 2).reshape(-1, size)
-        spread: Tensor = _Spread.apply(rows, places, cells)  # type: ignore[no-untyped-call]
-        return spread.view(self._shape[0], heads, self._shape[1], size)
+        rows = packed.transpose(1, 2).reshape(-1, heads * size)
+        spread: Tensor = _Spread.apply(  # type: ignore[no-untyped-call]
+            rows, self._places, self._cells
+        )
+        return spread.view(*self._shape, heads, size).transpose(1, 2)
 
     def gather(self, rectangle: Tensor) -> Tensor:
         """[B, H, L, D] -> [1, H, C, D], stored row by row with the heads side by side."""
         _, heads, _, size = rectangle.shape
-        _, cells = self._indices(heads)
         rows: Tensor = _Gather.apply(  # type: ignore[no-untyped-call]
-            rectangle.reshape(-1, size), cells
+            rectangle.transpose(1, 2).reshape(-1, heads * size), self._cells
         )
         return rows.view(1, -1, heads, size).transpose(1, 2)
 

@@ -175,6 +175,8 @@ def check_attention_that_cuda_would_do_the_slow_way() -> None:
     for bad, keys in ((mask.transpose(2, 3), query), (narrow, query[:, :, 1:])):
         with pytest.raises(SlowAttentionError, match="attention of"):
             attend(query, keys, keys, attn_mask=bad)
+    with pytest.raises(SlowAttentionError, match="numbers of heads"):
+        attend(query, query[:, :2], query[:, :2], attn_mask=mask, enable_gqa=True)
 
 
 def check_memory_is_short_where_it_is_said_to_be() -> None:

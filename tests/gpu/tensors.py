@@ -197,9 +197,11 @@ def refuse_inexact(name: str, tensors: Sequence[Tensor]) -> None:
 
 
 def refuse_slow(tensors: Sequence[Tensor]) -> None:
-    """Raise where one of query, key, value and mask lies in memory in a way for which CUDA takes
+    """Raise where query, key, value and mask are, or lie in memory, in a way for which CUDA takes
     plain products, or copies a mask in every call.
     """
+    if len(tensors) > 3 and tensors[0].shape[1] != tensors[1].shape[1]:
+        raise SlowAttentionError(f"attention of unlike numbers of heads with a mask {_place()}")
     for each in tensors:
         if each.stride(-1) != 1 or any(stride % 8 for stride in each.stride()[:-1]):
             where = f"{list(each.shape)}, strides {each.stride()}"
