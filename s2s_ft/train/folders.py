@@ -64,7 +64,11 @@ def commit(final: Path, write: Callable[[Path], None], record: Mapping[str, Any]
 
 def remove(folder: Path) -> None:
     """Delete a checkpoint, its name first: no moment shows a part of it under that name."""
-    going = folder.with_name(folder.name + _REMOVED)
+    _remove_as(folder.with_name(folder.name + _REMOVED), folder)
+
+
+def _remove_as(going: Path, folder: Path) -> None:
+    """Delete a folder under a name by which the next start knows that it is to go."""
     discard(going)
     folder.rename(going)
     syncing.sync(folder.parent)
@@ -206,8 +210,11 @@ def _own_files(folder: Path, heir: Path) -> set[str]:
 def _try_to_discard(leftover: Path, *, heir: Path | None = None) -> None:
     """Delete what nobody needs any more, but for what goes to an heir; if it cannot be, say so."""
     try:
-        if heir is not None:
+        if heir is None:
+            discard(leftover)
+        elif os.path.lexists(leftover):
             _hand_over(leftover, heir)
-        discard(leftover)
+            # A part of it, without its record, would be taken for somebody else's.
+            _remove_as(heir.with_name(heir.name + _REMOVED), leftover)
     except OSError as error:
         logger.warning("%s could not be removed: %s", leftover, error.strerror or error)

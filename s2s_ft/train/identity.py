@@ -194,10 +194,11 @@ def tell_changes(
     """
     is_changed = False
     for group in TOLD:
+        decides = group != "checkpoint"  # when something is written
         differences = _differences(group, record["options"][group], facts.options[group])
         for what, before, now in differences:
             if what not in UNTOLD:
-                is_changed = True
+                is_changed = is_changed or decides
                 logger.warning(
                     "resuming with another setting, %s: %s before, %s now", what, before, now
                 )

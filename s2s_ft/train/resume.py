@@ -47,6 +47,7 @@ from s2s_ft.train.identity import (
     tell_changes,
 )
 from s2s_ft.train.logs import Window
+from s2s_ft.train.overwriting import LAUNCH, launch_id
 from s2s_ft.train.step import TrainState
 
 __all__ = ["Resumed", "RunFacts", "restore_checkpoint", "save_best", "save_checkpoint"]
@@ -133,6 +134,7 @@ def _record_of(state: TrainState, facts: RunFacts, window: Window) -> Record:
         "batch_in_epoch": batch,
         "schedule": asdict(state.schedule),
         **_numbers(state),
+        LAUNCH: launch_id(),
         "attention": attention_of(state.model, state.precision.device),
         "identity": _identity(facts, state),
         "options": facts.options,

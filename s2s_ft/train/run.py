@@ -43,7 +43,7 @@ from s2s_ft.train.interruption import Interruption
 from s2s_ft.train.launch import join
 from s2s_ft.train.logs import TrainingLog
 from s2s_ft.train.memory import explained
-from s2s_ft.train.overwriting import begins_anew, forget_earlier_launch, start_anew
+from s2s_ft.train.overwriting import begins_anew, start_anew
 from s2s_ft.train.pauses import ALL_DONE, Ending, Pauses, is_look_due, out_of_patience
 from s2s_ft.train.places import make_tensorboard_folder
 from s2s_ft.train.preparation import Preparation, prepare, write_options
@@ -96,7 +96,6 @@ def _train(options: TrainOptions, world: World) -> int:
             if world.is_main:
                 claims.enter_context(claimed(output_dir))
                 prepare_output_folder(output_dir)
-                forget_earlier_launch(options.checkpoint, is_restart=world.is_restart)
                 make_tensorboard_folder(options.checkpoint)
         run = prepare(options, world)
         with world.main_first():

@@ -57,14 +57,16 @@ check_number() {
     [[ -z $value || $value =~ ^(0|[1-9][0-9]{0,8})$ && $value -ge $2 ]] || fail "$1=$value: give a whole number from $2 on" 2
 }
 
-# check_languages NAME KNOWN: the variable of that name, if it is set, holds languages out of KNOWN, between single spaces.
+# check_languages NAME KNOWN: the variable of that name, if it is set, holds languages out of KNOWN, each once, between single spaces.
 check_languages() {
-    local value=${!1:-} language
+    local value=${!1:-} language seen=" "
     [[ -n $value ]] || return 0
     [[ -n $2 ]] || fail "$1=$value: this benchmark has one language; leave it out" 2
     [[ " $value " != *"  "* ]] || fail "$1=$value: put one space between two languages" 2
     for language in $value; do
         [[ " $2 " == *" $language "* ]] || fail "$1=$value: no $language here; give some of: $2" 2
+        [[ $seen != *" $language "* ]] || fail "$1=$value: $language twice" 2
+        seen+="$language "
     done
 }
 
@@ -74,10 +76,10 @@ check_variables() {
     check_number PER_DEVICE 1
     check_number SEED 0
     check_languages LANGUAGES "${languages:-}"
-    if [[ ${default_train_languages:-} == all ]]; then
-        check_languages TRAIN_LANGUAGES "$languages all"
-    else
+    if [[ ${default_train_languages:-} != all ]]; then
         check_languages TRAIN_LANGUAGES "${default_train_languages:-}"
+    elif [[ ${TRAIN_LANGUAGES:-} != all ]]; then
+        check_languages TRAIN_LANGUAGES "$languages"
     fi
     case ${METHOD:-} in
         "" | causal | masked | pseudo_mask) ;;

@@ -167,16 +167,16 @@ recipe() {
     settings_of "$task" "$backbone"
     root=$output$smoke
     seed=${SEED:-42} languages=${LANGUAGES:-$languages}
-    train_languages=${TRAIN_LANGUAGES:-${default_train_languages:-}}
-    [[ $train_languages != all ]] || train_languages=$languages
-    prepared=$languages
-    for language in $train_languages; do [[ " $prepared " == *" $language "* ]] || prepared+=" $language"; done
     output=$root/$backbone
     if [[ -n $smoke ]]; then
         output=$root/tiny
         shrink
         export HF_HUB_OFFLINE=1
     fi
+    train_languages=${TRAIN_LANGUAGES:-${default_train_languages:-}}
+    [[ $train_languages != all ]] || train_languages=$languages
+    prepared=$languages
+    for language in $train_languages; do [[ " $prepared " == *" $language "* ]] || prepared+=" $language"; done
     method=${METHOD:-$method} encoder=${MODEL:-$encoder}
     # What else a run differs in from another with this backbone, method and seed.
     variant=${LANGUAGES:+-${LANGUAGES// /-}}${TRAIN_LANGUAGES:+-trained-on-${TRAIN_LANGUAGES// /-}}

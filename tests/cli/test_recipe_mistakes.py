@@ -28,6 +28,8 @@ def test_wrong_arguments_are_one_line(arguments: list[str]) -> None:
     [
         *(("TEMPERATURE", value) for value in ("0", "0.0", "-1", "hot")),
         ("LANGUAGES", "de xx"),
+        ("LANGUAGES", "de de"),
+        ("TRAIN_LANGUAGES", "en all"),
         ("TRAIN_LANGUAGES", "de"),  # XGLUE has rows to train on in English alone
         ("GPUS", "x"),
         ("GPUS", "-1"),

@@ -116,6 +116,7 @@ def test_a_smoke_plan_asks_for_nothing_but_the_repository(name: str, tmp_path: P
     assert isinstance(data, PrepareOptions)
     assert data.from_files is not None
     assert (REPOSITORY / data.from_files).is_dir()
+    assert data.languages in ((), ("en", "de"))  # the miniatures have no others
     (training,) = of("run_seq2seq.py", commands)
     assert isinstance(training, TrainOptions)
     assert training.model.model_name_or_path.startswith(str(tmp_path))

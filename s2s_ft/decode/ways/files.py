@@ -178,7 +178,7 @@ def _journal(job: Job, *, resume: bool) -> Journal:
 def _do(job: Job, journal: Journal, decode: Callable[[Sequence[Share], Bar], Results]) -> None:
     """Decode what is not done yet, keep it, and write the files at the end."""
     started, before, lacking = time.monotonic(), len(journal), 0
-    shares = [share for share in job.shares if share.number not in journal.shares]
+    shares = [s for s in job.shares if not journal.holds(item.index for item in s.items)]
     with (
         tqdm(total=job.num_rows, initial=before, desc="decoding", unit="row") as bar,
         closing(decode(shares, bar)) as results,  # which ends workers, whatever happens here

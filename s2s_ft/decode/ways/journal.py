@@ -20,7 +20,7 @@ import logging
 import os
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -52,7 +52,6 @@ class _Content:
 
     identity: Mapping[str, Any] | None = None
     size: int = 0
-    shares: set[int] = field(default_factory=set)
     spans: dict[int, tuple[int, int]] = field(default_factory=dict)
 
 
@@ -82,6 +81,8 @@ class Journal:
         """
         self.path = output.with_name(output.name + SUFFIX)
         self._old = output.with_name(output.name + OLD_SUFFIX)
+        for path in (self.path, self._old):
+            _check_ours(path)
         output.parent.mkdir(parents=True, exist_ok=True)
         self._file = _claimed(self.path)
         try:
@@ -90,10 +91,9 @@ class Journal:
             self._file.close()
             raise
 
-    @property
-    def shares(self) -> set[int]:
-        """Numbers of the shares that are done."""
-        return self._content.shares
+    def holds(self, rows: Iterable[int]) -> bool:
+        """Whether all these rows are done."""
+        return self._content.spans.keys() >= set(rows)
 
     def __len__(self) -> int:
         """How many rows are done."""
@@ -102,21 +102,22 @@ class Journal:
     def add(self, share: int, lines: Sequence[Line]) -> None:
         """Keep the lines of a share; when this returns they are on the disk.
 
+        Rows that are kept already, from when an earlier version cut other shares, stay as they are.
+
         Raises:
             OSError: They are not.
         """
         content, offset = self._content, self._content.size
         spans, records = {}, []
-        for line in lines:
-            assert line.index not in content.spans, f"row {line.index} was decoded twice"
+        new = [line for line in lines if line.index not in content.spans]
+        for line in new:
             record = _record([line.index, line.output, line.trace])
             spans[line.index] = (offset, len(record))
             records.append(record)
             offset += len(record)
-        records.append(_record({"share": share, "rows": len(lines)}))
+        records.append(_record({"share": share, "rows": len(new)}))
         self._append(b"".join(records))
         content.spans |= spans
-        content.shares.add(share)
 
     def lines(self) -> Iterator[Line]:
         """All lines, in the order of their rows."""
@@ -149,8 +150,6 @@ class Journal:
 
     def _begin(self, identity: Mapping[str, Any], *, resume: bool) -> _Content:
         """What is done already, the file cut to it; a new file where there is nothing."""
-        for path in (self.path, self._old):
-            _check_ours(path)
         content = _read(self.path)
         if content.identity is not None and resume:
             check_same_run(self.path, content.identity, identity)
@@ -162,8 +161,8 @@ class Journal:
             self._file.close()
             self._file = _claimed(self.path)
             logger.warning(
-                "%s held %d rows of a run that did not end; starting anew without --resume, it is "
-                "now %s",
+                "%s held %d rows of a command that did not end; starting anew without --resume, it "
+                "is now %s",
                 self.path,
                 len(content.spans),
                 self._old,
@@ -241,7 +240,6 @@ def _read(path: Path) -> _Content:
                 pending[value[0]] = (offset, len(raw))
             else:
                 found.spans |= pending
-                found.shares.add(value["share"])
                 found.size, pending = offset + len(raw), {}
             offset += len(raw)
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -104,9 +105,10 @@ def launcher(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, _quiet_surroundings: None
 ) -> str:
     """The name that a launcher's variables begin with; it has started the command again."""
-    monkeypatch.setenv("SLURM_JOB_ID", "7")
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     name: str = request.param
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "7")
+    if name == "SLURM":
+        monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setenv(f"{name}_RESTART_COUNT", "1")
     return name
 
@@ -118,11 +120,13 @@ def first_start(monkeypatch: pytest.MonkeyPatch, launcher: str) -> None:
 def test_a_restart_goes_on(
     launcher: str, run: Train, output_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also where the command names other files, and a longer run, by then."""
     with monkeypatch.context() as patch:
         first_start(patch, launcher)
         again(run, num_training_steps=2)
     if launcher == "SLURM":  # whose recipe gives each launcher a number of its own
         monkeypatch.setenv("TORCHELASTIC_RUN_ID", "7.1")
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--num_training_steps=4"])
     again(run, num_training_steps=4)
     assert checkpoints(output_dir) == {"ckpt-2", "ckpt-4"}
 
@@ -135,14 +139,16 @@ def test_a_restart_removes_what_the_first_start_came_not_to(
     output_dir: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Although an earlier launch of the same command has left its note."""
-
     def killed(*_: Any) -> Any:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
+        patch.delenv("SLURM_JOB_ID", raising=False)
+        patch.delenv("TORCHELASTIC_RUN_ID")
         first_start(patch, launcher)
         again(run, num_training_steps=2)
+    with monkeypatch.context() as patch:
+        first_start(patch, launcher)
         patch.setattr(f"s2s_ft.train.{place}", killed)
         with pytest.raises(KeyboardInterrupt):
             again(run, num_training_steps=3)
@@ -151,17 +157,31 @@ def test_a_restart_removes_what_the_first_start_came_not_to(
     assert [line["step"] for line in metrics(output_dir)] == [2, 3]
 
 
-@pytest.mark.parametrize("what", ["job", "command", "nothing"])
 def test_restarts_of_another_launch_count_for_nothing(
-    what: str, launcher: str, run: Train, output_dir: Path, monkeypatch: pytest.MonkeyPatch
+    launcher: str, run: Train, output_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A job that was put back into the queue begins the second of its trainings."""
-    if what == "nothing":
-        run(num_training_steps=2, num_warmup_steps=0)
-    else:
-        again(run, num_training_steps=2)
-    if what == "job":
-        monkeypatch.setenv("SLURM_JOB_ID", "8")
-    monkeypatch.setattr(sys, "argv", [*sys.argv, "--seed=1"] if what == "command" else sys.argv)
+    again(run, num_training_steps=2)
+    monkeypatch.setenv({"SLURM": "SLURM_JOB_ID"}.get(launcher, "TORCHELASTIC_RUN_ID"), "8")
     again(run, num_training_steps=3)
     assert checkpoints(output_dir) == {"ckpt-3"}
+
+
+@pytest.mark.parametrize("doubt", ["launch", "version", "damage"])
+def test_in_doubt_a_restart_removes_nothing(
+    doubt: str, launcher: str, run: Train, output_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two launches that give no number; a checkpoint of an older version, or a damaged one."""
+    again(run, num_training_steps=2)
+    record = output_dir / "ckpt-2" / "training_state.json"
+    if doubt == "launch":
+        monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    elif doubt == "version":
+        content = json.loads(record.read_text(encoding="utf-8"))
+        del content["launch"]
+        record.write_text(json.dumps(content), encoding="utf-8")
+    else:
+        record.write_text("{", encoding="utf-8")
+    again(run, num_training_steps=3)
+    assert checkpoints(output_dir) == {"ckpt-2", "ckpt-3"}

@@ -142,6 +142,7 @@ def test_a_stop_anywhere_leaves_what_others_put_there(
         named = {"config.json", "config.json.old"} & mine
         assert mine - named == {"notes", "sub/notes"}
         assert len(named) == (before is make_it_a_strangers)
+        assert texts.keys() - mine <= {*FILES}, "no part of the one before is left"
     assert find_fault(best) is None
     assert texts["config.json"] == b"new"
 
@@ -220,7 +221,12 @@ def test_the_disk_knows_each_part_before_the_next_depends_on_it(
     paths = {"ckpt-5.tmp", "ckpt-5.tmp/sub", *(f"ckpt-5.tmp/{name}" for name in FILES)}
     assert {path for what, path in before if what == "sync"} == paths
     assert before[-1] == ("rename", "ckpt-5")
-    assert after == [("sync", "."), ("delete", "ckpt-5.old")]
+    assert after == [
+        ("sync", "."),
+        ("rename", "ckpt-5.old"),
+        ("sync", "."),
+        ("delete", "ckpt-5.removed"),
+    ]
     log.clear()
     remove(saved)
     assert log == [("rename", "ckpt-5"), ("sync", "."), ("delete", "ckpt-5.removed")]
