@@ -77,7 +77,8 @@ def test_a_best_model_of_updates_that_are_taken_back(
     looks = metrics(output_dir, "look")
     assert [line["improved"] for line in looks] == [True, True, True]
     assert back() == 6
-    assert look(save_steps=2) == 0
+    assert look(save_steps=2, keep_checkpoints=9) == 0  # which decides nothing of an update
+    assert "keep_checkpoints" in caplog.text
     assert "is gone" not in caplog.text
     assert list(map(without_times, metrics(output_dir, "look"))) == list(map(without_times, looks))
 
