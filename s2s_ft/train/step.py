@@ -260,12 +260,11 @@ def _gradient_norm(state: TrainState) -> Tensor:
 
 
 def _gradient_exchange(network: nn.Module, *, wanted: bool) -> AbstractContextManager[None]:
-    """Have the backward pass inside bring the ranks' gradients together, or not yet.
-
-    FSDP2 does it always: until then every rank would hold those of the whole model.
-    """
-    if isinstance(network, DistributedDataParallel) and not wanted:
-        return network.no_sync()
+    """Have the backward pass inside bring the ranks' gradients together, or not yet."""
+    if isinstance(network, DistributedDataParallel):
+        return nullcontext() if wanted else network.no_sync()
+    if hasattr(network, "set_requires_gradient_sync"):  # FSDP2
+        network.set_requires_gradient_sync(wanted)  # type: ignore[operator]
     return nullcontext()
 
 
