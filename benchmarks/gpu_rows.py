@@ -113,9 +113,7 @@ def contestant(setting: Setting, *, level: int) -> Round:
 
 
 def product_peak(size: int) -> Round:
-    """A contestant that only multiplies square bfloat16 matrices: its "examples" are billions of
-    operations.
-    """
+    """Only multiplies square bfloat16 matrices: its "examples" are billions of operations."""
     left, right = (torch.randn(size, size, device=device()).bfloat16() for _ in range(2))
     repeats = 50
 
