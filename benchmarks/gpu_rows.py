@@ -113,7 +113,7 @@ def contestant(setting: Setting, *, level: int) -> Round:
 
 
 def product_peak(size: int) -> Round:
-    """Only multiplies square bfloat16 matrices: its "examples" are billions of operations."""
+    """Multiply square bfloat16 matrices alone: its "examples" are billions of operations."""
     left, right = (torch.randn(size, size, device=device()).bfloat16() for _ in range(2))
     repeats = 50
 

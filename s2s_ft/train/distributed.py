@@ -162,8 +162,8 @@ def wrap(model: Seq2SeqModel, world: World, device: torch.device, *, fsdp: bool)
         world: The ranks.
         device: Of this rank.
         fsdp: Spread weights, gradients and optimizer over the ranks: the model is changed, and
-            optimizers are to be made of what its parameters are afterwards. Never are all weights on
-            one device at once; all gradients are, before the last micro-batch of an update.
+            optimizers are to be made of what its parameters are afterwards. No device
+            ever has all weights; all gradients it has before an update's last micro-batch.
 
     Returns:
         The model itself for one rank or with FSDP, else the model in `DistributedDataParallel`.
