@@ -124,7 +124,7 @@ def ours(
     refill = None if techniques.join else 1.0
     rules: Sequence[AnyRule] | None = None
     if not techniques.top_of_logits:
-        usual, _ = rules_of(settings, codec.special, model.device, codec.special.vocab_size)
+        usual, _ = rules_of(settings, model.device, codec.special.vocab_size)
         rules = [*usual, _unchanged]
     if not techniques.stop_early:
         settings = replace(settings, keep_trace=True)

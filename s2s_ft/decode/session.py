@@ -117,7 +117,6 @@ def generate(  # noqa: PLR0913 (what to decode, how, and how much at once)
     *,
     budget: Budget,
     rules: Sequence[AnyRule] | None = None,
-    selection: Selection | None = None,
     left_to_right_source: bool = False,
     is_wanted: Callable[[Request], bool] | None = None,
 ) -> Iterator[tuple[Request, SearchResult]]:
@@ -133,9 +132,8 @@ def generate(  # noqa: PLR0913 (what to decode, how, and how much at once)
             nothing waits right now: the examples in the batch go on meanwhile.
         settings: What to search for.
         budget: Limits of a batch.
-        rules: Change what the model says of the next token; None = those of the settings, and
-            their selection.
-        selection: Chooses the beams; None = the best.
+        rules: Change what the model says of the next token, and the best beams are taken; None =
+            the rules and the selection of the settings.
         left_to_right_source: Let source tokens see only what stands before them (`--mode l2r`).
         is_wanted: Asked of every request in the batch before every step; one that nobody wants any
             more leaves without a result. None = all are.
@@ -148,9 +146,9 @@ def generate(  # noqa: PLR0913 (what to decode, how, and how much at once)
         MemoryTooSmall: Memory does not even hold one example.
         EnvironmentFault: Nor what a search needs before there is any.
     """
+    selection: Selection | None = None
     if rules is None:
-        rules, chosen = rules_of(settings, method.special, model.device, method.special.vocab_size)
-        selection = selection or chosen
+        rules, selection = rules_of(settings, model.device, method.special.vocab_size)
     asked = SearchPlan(settings, budget, rules, selection, is_wanted=is_wanted)
     plan = _plan_on(model.device, asked)
     how = {"left_to_right": left_to_right_source, "compiled": budget.compile}

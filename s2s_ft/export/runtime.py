@@ -150,9 +150,7 @@ class OnnxDecoder:
     ) -> list[tuple[Request, list[Hypothesis]]]:
         """Search the best outputs of a batch."""
         stepper = OnnxStepper(self._manifest, method, *self._graphs)
-        rules, selection = rules_of(
-            settings, method.special, stepper.device, method.special.vocab_size
-        )
+        rules, selection = rules_of(settings, stepper.device, method.special.vocab_size)
         plan = SearchPlan(settings, Budget(len(batch)), rules, selection)
         results = search(stepper, [item.request for item in batch], plan)
         return [(request, result.hypotheses) for request, result in results]

@@ -53,7 +53,6 @@ class CardFacts:
         model_type: Family of the encoder.
         method: Name of the fine-tuning method.
         base_model: Hub id or folder of the pretrained encoder.
-        language: Codes of the languages of its texts.
         train_file: File of the training rows.
         num_train_rows: How many there are.
         max_source_length: Longest source in tokens.
@@ -73,7 +72,6 @@ class CardFacts:
     method: str
     folder: str | None = None
     base_model: str | None = None
-    language: tuple[str, ...] = ()
     train_file: str | None = None
     num_train_rows: int | None = None
     max_source_length: int | None = None
@@ -124,8 +122,6 @@ def _front_matter(facts: CardFacts) -> str:
     """What the hub reads."""
     base = hub_id(facts.base_model)
     content: dict[str, Any] = {}
-    if facts.language:
-        content["language"] = list(facts.language)
     if base is not None:
         content |= {"base_model": base, "base_model_relation": "finetune"}
     content |= {

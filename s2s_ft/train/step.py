@@ -119,15 +119,12 @@ class _Launched:
     numbers: Fetched
 
 
-def train_step(
-    state: TrainState, micro_batches: Sequence[MicroBatch], signal: int | None = None
-) -> StepReport:
+def train_step(state: TrainState, micro_batches: Sequence[MicroBatch]) -> StepReport:
     """Take one update and wait for it.
 
     Args:
         state: Its model, optimizer and step are changed, unless the update fails.
         micro_batches: This rank's parts of the update, at least one.
-        signal: A stop signal that came to this rank.
 
     Returns:
         The update's loss, gradient norm, learning rate and size.
@@ -135,7 +132,7 @@ def train_step(
     Raises:
         TrainingFault: Loss or gradient is not finite; no weight has been changed.
     """
-    return _settle(state, _launch(state, micro_batches, signal))
+    return _settle(state, _launch(state, micro_batches, signal=None))
 
 
 def take_updates(

@@ -19,11 +19,10 @@ from s2s_ft.decode.rules.sampling import Sampling
 from s2s_ft.decode.search.requests import AnyRule, Selection
 from s2s_ft.decode.search.settings import SearchSettings
 from s2s_ft.options.search import SearchOptions
-from s2s_ft.text import SpecialIds
 
 
 def rules_of(
-    settings: SearchSettings, special: SpecialIds, device: torch.device, vocabulary: int
+    settings: SearchSettings, device: torch.device, vocabulary: int
 ) -> tuple[list[AnyRule], Selection]:
     """The rules of a run, in the order in which they apply, and its selection.
 
@@ -32,7 +31,6 @@ def rules_of(
 
     Args:
         settings: Of the run.
-        special: Not used by any rule so far; the end token is the settings'.
         device: Where the search runs.
         vocabulary: Width of the model's output.
 

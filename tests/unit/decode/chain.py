@@ -16,7 +16,6 @@ from s2s_ft.decode.search.beam_search import SearchPlan, SearchResult, search
 from s2s_ft.decode.search.hypotheses import ranked
 from s2s_ft.decode.search.requests import FORBIDDEN, Budget, Progress, Request
 from s2s_ft.decode.search.settings import SearchSettings
-from s2s_ft.text import SpecialIds
 
 EOS = 0
 CPU = torch.device("cpu")
@@ -84,8 +83,7 @@ def find(
     """Search with every table, `batch` examples at once; results by the requests' keys."""
     if requests is None:
         requests = [request(key) for key in range(len(tables))]
-    special = SpecialIds(1, EOS, 1, 1, tables.shape[-1])
-    rules, selection = rules_of(settings, special, CPU, tables.shape[-1])
+    rules, selection = rules_of(settings, CPU, tables.shape[-1])
     plan = SearchPlan(settings, Budget(batch or len(requests)), rules, selection)
     return {each.key: result for each, result in search(Chain(tables), requests, plan)}
 

@@ -13,7 +13,6 @@ from s2s_ft.decode.rules.assembly import rules_of
 from s2s_ft.decode.search.beam_search import SearchPlan, SearchResult, search
 from s2s_ft.decode.search.requests import Budget, Request
 from s2s_ft.decode.search.settings import SearchSettings
-from s2s_ft.text import SpecialIds
 
 EOS = 0
 
@@ -71,8 +70,7 @@ def plan_of(
     settings: SearchSettings, vocabulary: int, *, batch: int = 1000, **how: Any
 ) -> SearchPlan:
     """A plan with the settings' own rules; `how` as in `SearchPlan`."""
-    special = SpecialIds(cls=0, sep=EOS, pad=0, mask=0, vocab_size=vocabulary)
-    rules, selection = rules_of(settings, special, torch.device("cpu"), vocabulary)
+    rules, selection = rules_of(settings, torch.device("cpu"), vocabulary)
     return SearchPlan(settings, Budget(batch), rules, selection, **how)
 
 

@@ -17,7 +17,6 @@ WHOLE = CardFacts(
     model_type="roberta",
     method="causal",
     base_model="FacebookAI/roberta-base",
-    language=("en",),
     train_file="/home/somebody/data/train.jsonl",
     num_train_rows=24015,
     max_source_length=464,
@@ -36,7 +35,6 @@ WHOLE = CardFacts(
 def test_the_hub_reads_the_front_matter() -> None:
     data = ModelCard(model_card(WHOLE)).data
     assert data.base_model == "FacebookAI/roberta-base"
-    assert data.language == ["en"]
     assert data.license is None
     assert data.library_name == "s2s-ft"
     assert {"s2s-ft", "roberta", "causal"} <= set(data.tags)

@@ -15,7 +15,6 @@ from s2s_ft.decode.rules.sampling import Sampling
 from s2s_ft.decode.search.requests import FORBIDDEN
 from s2s_ft.decode.search.settings import SearchSettings
 from s2s_ft.options.search import SearchOptions
-from s2s_ft.text import SpecialIds
 from tests.unit.decode.chain import (
     CPU,
     EOS,
@@ -30,7 +29,6 @@ from tests.unit.decode.chain import (
 )
 
 EXACT = SearchSettings(beam_size=4**4, max_length=5, eos_id=EOS, num_return=7)
-SPECIAL = SpecialIds(1, EOS, 1, 1, 4)
 
 
 def as_is(before: Ids, token: int, score: float) -> float:
@@ -134,12 +132,12 @@ def test_neither_batch_nor_order_changes_a_result(options: dict[str, Any]) -> No
 )
 def test_the_selection(options: dict[str, Any], kind: type) -> None:
     settings = replace(EXACT, num_return=256, **options)
-    assert isinstance(rules_of(settings, SPECIAL, CPU, 4)[1], kind)
+    assert isinstance(rules_of(settings, CPU, 4)[1], kind)
 
 
 def test_only_what_is_asked_for_is_a_rule() -> None:
     def kinds(**options: Any) -> list[str]:
-        rules, _ = rules_of(replace(EXACT, min_length=0, **options), SPECIAL, CPU, 4)
+        rules, _ = rules_of(replace(EXACT, min_length=0, **options), CPU, 4)
         return [type(rule).__name__ for rule in rules]
 
     assert kinds() == ["ForcedPrefix"]
@@ -153,7 +151,7 @@ def test_only_what_is_asked_for_is_a_rule() -> None:
 
 def test_a_bad_word_beyond_the_vocabulary_is_refused() -> None:
     with pytest.raises(ValueError, match="--bad_words"):
-        rules_of(replace(EXACT, bad_words=((4,),)), SPECIAL, CPU, 4)
+        rules_of(replace(EXACT, bad_words=((4,),)), CPU, 4)
 
 
 def test_the_settings_are_those_of_the_options() -> None:
