@@ -22,7 +22,7 @@ from s2s_ft.decode.search.polling import MAX_LAG
 from s2s_ft.decode.search.requests import AnyRule, Budget, MemoryTooSmall, Request, Selection
 from s2s_ft.layout import IntArray
 from s2s_ft.methods import Method
-from s2s_ft.model.cache import CacheShape
+from s2s_ft.model.columns import CacheShape
 from s2s_ft.model.memory import is_out_of_memory
 from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.transfer import sent

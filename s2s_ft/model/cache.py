@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from s2s_ft.model.bucket import Bucket
-from s2s_ft.model.columns import CacheShape as CacheShape
+from s2s_ft.model.columns import CacheShape
 
 WORTH_SAVING = 1_000
 """Columns, of all rows together, that a new bucket must save on a CPU: reading so many takes about

@@ -15,9 +15,6 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from s2s_ft.cli import EnvironmentFault
-from s2s_ft.model.located import BINARY, SAFETENSORS
-
-__all__ = ["BINARY", "SAFETENSORS", "first_line", "read_weights", "weight_names"]
 
 NO_WEIGHTS = {
     b"version https://git-lfs": "is a Git LFS pointer and no weights; fetch them with git lfs pull",

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForMaskedLM, PreTrainedConfig
 
-from s2s_ft.model.cache import CacheShape
+from s2s_ft.model.columns import CacheShape
 from s2s_ft.model.seq2seq import Seq2SeqModel
 
 SUITABLE = (

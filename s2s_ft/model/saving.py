@@ -19,8 +19,9 @@ from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
 
 from s2s_ft.model.adapter_files import save_adapter
 from s2s_ft.model.adapters import adapter_of, load_trainable, merged_weights, save_trainable
-from s2s_ft.model.files import SAFETENSORS, read_weights
+from s2s_ft.model.files import read_weights
 from s2s_ft.model.legacy import RELATIVE_BIAS
+from s2s_ft.model.located import SAFETENSORS
 from s2s_ft.model.parts import origin_of
 from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.text import TextCodec

@@ -23,7 +23,8 @@ from transformers import PreTrainedModel
 
 from s2s_ft.layout import Batch
 from s2s_ft.model.attention import AttentionPlan
-from s2s_ft.model.cache import CacheShape, KeyValueCache
+from s2s_ft.model.cache import KeyValueCache
+from s2s_ft.model.columns import CacheShape
 from s2s_ft.model.encode_pass import EncodePass
 from s2s_ft.model.full_pass import FullPass
 from s2s_ft.model.loss import smoothed_loss

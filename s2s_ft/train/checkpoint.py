@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from s2s_ft.cli import EnvironmentFault
-from s2s_ft.model.files import SAFETENSORS
+from s2s_ft.model.located import SAFETENSORS
 from s2s_ft.options import TrainOptions
 from s2s_ft.storage.checkpoint_record import RECORD, find_fault
 from s2s_ft.storage.output_file import clear_partials

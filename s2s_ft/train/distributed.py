@@ -30,22 +30,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.train.faults import retold, told
-from s2s_ft.train.sharding import (
-    full_model_state,
-    full_optimizer_state,
-    load_full_model_state,
-    load_full_optimizer_state,
-    shard,
-)
-
-__all__ = [
-    "World",
-    "full_model_state",
-    "full_optimizer_state",
-    "load_full_model_state",
-    "load_full_optimizer_state",
-    "wrap",
-]
+from s2s_ft.train.sharding import shard
 
 Value = TypeVar("Value")
 

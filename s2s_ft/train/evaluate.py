@@ -50,8 +50,6 @@ from s2s_ft.train.precision import Precision
 from s2s_ft.train.schedule import Schedule
 from s2s_ft.train.sharding import whole
 
-__all__ = ["DevReport", "Sample", "Validator"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -27,7 +27,7 @@ from s2s_ft.train.best import Tracker
 from s2s_ft.train.dev_report import DevReport
 from s2s_ft.train.distributed import World
 from s2s_ft.train.faults import in_words
-from s2s_ft.train.lines import LOOK, METRICS, REPORT, SAMPLES, SESSIONS, TRAIN, write_json
+from s2s_ft.train.lines import LOOK, METRICS, REPORT, SAMPLES, SESSIONS, TRAIN
 from s2s_ft.train.places import Places, tensorboard_folder
 from s2s_ft.train.report.write import write_report
 from s2s_ft.train.schedule import Schedule
@@ -35,8 +35,6 @@ from s2s_ft.train.session import note_end, note_start
 from s2s_ft.train.step import StepReport
 from s2s_ft.train.wandb_run import RUN
 from s2s_ft.train.window import Window
-
-__all__ = ["METRICS", "TrainingLog", "Window", "remove_logs", "write_json"]
 
 logger = logging.getLogger(__name__)
 

@@ -31,11 +31,11 @@ from s2s_ft.train.distributed import World, wrap
 from s2s_ft.train.evaluate import Validator
 from s2s_ft.train.feed import TrainingData
 from s2s_ft.train.fitting import batches_of, micro_batch_size
+from s2s_ft.train.identity import RunFacts
 from s2s_ft.train.layers import rate_factors
 from s2s_ft.train.lines import OPTIONS, write_json
 from s2s_ft.train.optimizer import make_optimizer
 from s2s_ft.train.precision import Precision
-from s2s_ft.train.resume import RunFacts
 from s2s_ft.train.schedule import Schedule, global_batch_size, plan_schedule
 from s2s_ft.train.shared_store import built_by_main
 from s2s_ft.train.step import TrainState

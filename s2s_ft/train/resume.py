@@ -16,8 +16,9 @@ import torch
 from torch.distributed.tensor import DTensor
 
 from s2s_ft.model import pretrained
-from s2s_ft.model.files import SAFETENSORS, read_weights
+from s2s_ft.model.files import read_weights
 from s2s_ft.model.legacy import RELATIVE_BIAS
+from s2s_ft.model.located import SAFETENSORS
 from s2s_ft.model.model_card import write_model_card
 from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.storage.checkpoint_record import FORMAT, Record, read_record
@@ -30,13 +31,7 @@ from s2s_ft.train.card import (
     scores_of_tracker,
 )
 from s2s_ft.train.checkpoint import BEST, OPTIMIZER, prune, read_optimizer, save_optimizer
-from s2s_ft.train.distributed import (
-    World,
-    full_model_state,
-    full_optimizer_state,
-    load_full_model_state,
-    load_full_optimizer_state,
-)
+from s2s_ft.train.distributed import World
 from s2s_ft.train.failure import check_weights
 from s2s_ft.train.folders import commit
 from s2s_ft.train.identity import (
@@ -46,11 +41,15 @@ from s2s_ft.train.identity import (
     still_finished,
     tell_changes,
 )
-from s2s_ft.train.logs import Window
 from s2s_ft.train.overwriting import LAUNCH, launch_id
+from s2s_ft.train.sharding import (
+    full_model_state,
+    full_optimizer_state,
+    load_full_model_state,
+    load_full_optimizer_state,
+)
 from s2s_ft.train.step import TrainState
-
-__all__ = ["Resumed", "RunFacts", "restore_checkpoint", "save_best", "save_checkpoint"]
+from s2s_ft.train.window import Window
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from s2s_ft.model import cache, columns, encode_pass
 from s2s_ft.model.attention import AttentionCall
-from s2s_ft.model.cache import CacheShape, KeyValueCache
+from s2s_ft.model.cache import KeyValueCache
+from s2s_ft.model.columns import CacheShape
 from s2s_ft.model.encode_pass import EncodePass
 from s2s_ft.model.passes import StepPass
 

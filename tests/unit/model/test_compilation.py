@@ -18,7 +18,7 @@ from torch._dynamo.utils import counters
 from s2s_ft.cli import EnvironmentFault
 from s2s_ft.layout import Batch
 from s2s_ft.model.adapters import add_adapter
-from s2s_ft.model.cache import CacheShape
+from s2s_ft.model.columns import CacheShape
 from s2s_ft.model.compilation import compile_encoder, recompute_activations
 from s2s_ft.model.cpu_training import adapt_to_cpu
 from s2s_ft.model.parts import encoder_layers

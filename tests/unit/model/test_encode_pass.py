@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from s2s_ft.model.cache import CacheShape, KeyValueCache
+from s2s_ft.model.cache import KeyValueCache
+from s2s_ft.model.columns import CacheShape
 from s2s_ft.model.encode_pass import WORTH_SAVING, EncodePass, _parts
 
 CPU = torch.device("cpu")

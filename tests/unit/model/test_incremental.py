@@ -13,7 +13,7 @@ import torch
 from s2s_ft.corruption import Corruption
 from s2s_ft.layout import Corrupted
 from s2s_ft.methods import METHODS, Method
-from s2s_ft.model.cache import CacheShape
+from s2s_ft.model.columns import CacheShape
 from s2s_ft.model.encode_pass import EncodePass
 from s2s_ft.model.pretrained import load_finetuned
 from s2s_ft.model.seq2seq import Seq2SeqModel

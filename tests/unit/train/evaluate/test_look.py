@@ -17,7 +17,7 @@ from s2s_ft.decode.run import decode
 from s2s_ft.evaluation.options import ScoringOptions
 from s2s_ft.evaluation.run import evaluate
 from s2s_ft.model import pretrained
-from s2s_ft.model.cache import CacheShape
+from s2s_ft.model.columns import CacheShape
 from s2s_ft.model.distillation import Teacher
 from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.options import DecodeOptions, build

@@ -22,7 +22,7 @@ from s2s_ft.train.lines import (
     read_lines,
     write_json,
 )
-from s2s_ft.train.logs import Window
+from s2s_ft.train.window import Window
 from tests.unit.train.logs.told import events, found, lines, open_log, report
 
 
