@@ -46,10 +46,10 @@ def read_config_file(path: str, flags: Sequence[Flag]) -> dict[str, Any]:
     return values
 
 
-def nearest(word: str, words: "Sequence[str] | dict[str, Any]", prefix: str = "") -> str:
+def nearest(word: str, words: "Sequence[str] | dict[str, Any]") -> str:
     """A hint at the most similar of some words, empty where none is similar."""
     found = difflib.get_close_matches(word, list(words), n=1)
-    return f" (did you mean {prefix}{found[0]}?)" if found else ""
+    return f" (did you mean {found[0]}?)" if found else ""
 
 
 def _entries(path: str, titles: set[str]) -> Iterator[tuple[int, str | None, str, Any]]:

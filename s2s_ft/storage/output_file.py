@@ -28,47 +28,44 @@ def keep_config(path: str | None) -> None:
     _CONFIG.set(path)
 
 
-def checked_output(
-    name: str | Path, reads: Iterable[tuple[str, str | Path | None]], flag: str = "--output_file"
-) -> Path:
+def checked_output(name: str | Path, reads: Iterable[tuple[str, str | Path | None]]) -> Path:
     """The file to write, if it takes the place of nothing that is read.
 
     Args:
-        name: As it was given.
+        name: What `--output_file` names.
         reads: What is read: the flag that named it, and a file, a folder of a checkpoint, or
             anything else (None, a hub id), which cannot be the same.
-        flag: The flag that named the file to write, for messages.
 
     Raises:
         ValueError: It is a folder, a device, or what a flag reads, `--config` included, through
             links too.
     """
     if os.path.isdir(name):
-        raise ValueError(f"{flag} {name}: is a folder; give the name of a file")
+        raise ValueError(f"--output_file {name}: is a folder; give the name of a file")
     if os.path.exists(name) and not os.path.isfile(name):
-        raise ValueError(f"{flag} {name}: is a device or a pipe; give the name of a file")
+        raise ValueError(f"--output_file {name}: is a device or a pipe; give the name of a file")
     for reader, read in (*reads, ("--config", _CONFIG.get())):
         if read is not None and _is_same(name, read):
-            raise ValueError(f"{flag} {name}: is what {reader} reads; give another name")
+            raise ValueError(f"--output_file {name}: is what {reader} reads; give another name")
         if read is not None and _belongs_to(name, read):
             raise ValueError(
-                f"{flag} {name}: belongs to the checkpoint that {reader} names; give another name"
+                f"--output_file {name}: belongs to the checkpoint that {reader} names; "
+                "give another name"
             )
     return Path(name)
 
 
-def write_output(path: Path, parts: Iterable[str], flag: str = "--output_file") -> None:
-    """Write the file that a flag names, in one step; its folder is made if it is not there.
+def write_output(path: Path, parts: Iterable[str]) -> None:
+    """Write what `--output_file` names, in one step; its folder is made if it is not there.
 
     Args:
         path: The file.
         parts: Its text (see `write_whole`).
-        flag: The flag that named it, for messages.
 
     Raises:
         OSError: It cannot be written; names the flag.
     """
-    with writing(path, flag):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, parts)
 

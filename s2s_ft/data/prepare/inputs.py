@@ -25,12 +25,12 @@ class Row:
 class Inputs:
     """A folder of official files, and the checksums of those that were used."""
 
-    def __init__(self, folder: str | Path, flag: str = "--from_files") -> None:
-        """Begin with a folder; `flag` named it."""
+    def __init__(self, folder: str | Path) -> None:
+        """Begin with the folder that `--from_files` names."""
         self.folder = Path(folder)
         self.checksums: dict[str, str] = {}
         if not self.folder.is_dir():
-            raise ValueError(f"{flag} {folder}: there is no such folder; check the path")
+            raise ValueError(f"--from_files {folder}: there is no such folder; check the path")
 
     def find(self, *names: str) -> Path | None:
         """The first of these names, relative to the folder, that is there (`.gz` behind it too)."""

@@ -167,7 +167,6 @@ def texts(entries: Iterable[tuple[str, str]]) -> str:
     return f'<dl class="pair">{"".join(parts)}</dl>'
 
 
-def folded(summary: str, content: str, *, is_open: bool = False) -> str:
+def folded(summary: str, content: str) -> str:
     """Content that opens on demand."""
-    state = " open" if is_open else ""
-    return f'<details class="card"{state}><summary>{escape(summary)}</summary>{content}</details>'
+    return f'<details class="card"><summary>{escape(summary)}</summary>{content}</details>'

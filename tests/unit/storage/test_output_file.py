@@ -36,8 +36,8 @@ def test_what_killed_writers_left_goes(tmp_path):
 def test_the_folder_of_an_output_is_made_and_a_fault_names_the_flag(tmp_path):
     write_output(tmp_path / "a" / "b" / "out", ["x\n"])
     assert (tmp_path / "a" / "b" / "out").read_text() == "x\n"
-    with pytest.raises(OSError, match=r"^--table .*/out/x cannot be written: ") as caught:
-        write_output(tmp_path / "a" / "b" / "out" / "x", ["x\n"], "--table")
+    with pytest.raises(OSError, match=r"^--output_file .*/out/x cannot be written: ") as caught:
+        write_output(tmp_path / "a" / "b" / "out" / "x", ["x\n"])
     assert "Errno" not in str(caught.value)
 
 
@@ -49,9 +49,9 @@ def test_an_output_is_never_what_is_read(tmp_path, monkeypatch, name):
     os.symlink("in", "soft")
     os.link("in", "hard")
     os.symlink("later", "dangling")
-    with pytest.raises(ValueError, match=r"^--to .*: is what --(gold|later) reads"):
-        checked_output(name, [("--hub", None), ("--gold", "in"), ("--later", "later")], "--to")
-    assert checked_output("other", [("--gold", "in")], "--to").name == "other"
+    with pytest.raises(ValueError, match=r"^--output_file .*: is what --(gold|later) reads"):
+        checked_output(name, [("--hub", None), ("--gold", "in"), ("--later", "later")])
+    assert checked_output("other", [("--gold", "in")]).name == "other"
 
 
 def test_an_output_is_a_file(tmp_path):

@@ -95,7 +95,7 @@ def test_a_mount_point_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_place_that_cannot_be_written_names_its_flag(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
-        pytest.raises(OSError, match=r"^--to .*file/a cannot be written: File exists"),
-        written_whole(tmp_path / "file" / "a", "--to"),
+        pytest.raises(OSError, match=r"^--output_dir .*file/a cannot be written: File exists"),
+        written_whole(tmp_path / "file" / "a"),
     ):
         pass
