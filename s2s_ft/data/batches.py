@@ -36,7 +36,8 @@ def epoch_batches(
 
     Args:
         lengths: [N] int64, cost of each row, for example its tokens after truncation.
-        batch_size: Rows per update: per-device batch x accumulation steps (x processes).
+        batch_size: Rows per update, at least 1: per-device batch x accumulation steps (x
+            processes).
         seed: The run's seed, 0 or more.
         epoch: Number of the epoch, 0 or more.
 
@@ -45,8 +46,7 @@ def epoch_batches(
         batch is in ascending order of length, so that its slices have little padding, too. All
         have `batch_size` rows but the last, which takes what is left, rows drawn at random.
     """
-    if batch_size < 1:
-        raise ValueError(f"--per_gpu_train_batch_size must be at least 1, not {batch_size}")
+    assert batch_size >= 1, "the options refuse less"
     random = np.random.default_rng((seed & UINT64_MASK, epoch))
     shuffled = random.permutation(len(lengths))
     num_whole = len(lengths) // batch_size

@@ -22,7 +22,6 @@ from sacrebleu.metrics.chrf import CHRF
 from s2s_ft.cli import EnvironmentFault
 from s2s_ft.evaluation.measures import Measure
 from s2s_ft.evaluation.options import ScoringOptions
-from s2s_ft.evaluation.scores import Score
 from s2s_ft.evaluation.sentences import plain_lines
 from s2s_ft.evaluation.words import CONTINUOUS
 
@@ -51,17 +50,6 @@ def bleu_tokenizer_for(references: Sequence[str]) -> str:
         return "13a"
     # Chinese has next to no Kana; Japanese has more Kana than Han.
     return "zh" if num_han > 0.9 * by_character else "char"
-
-
-def score_bleu_and_chrf(
-    predictions: Sequence[str], references: Sequence[str], scoring: ScoringOptions
-) -> tuple[Score, Score]:
-    """Corpus BLEU and chrF with intervals and signatures; see `measure_bleu_and_chrf`."""
-    bleu, chrf = (
-        measure.score(num_bootstrap=scoring.num_bootstrap, seed=scoring.seed)
-        for measure in measure_bleu_and_chrf(predictions, references, scoring)
-    )
-    return bleu, chrf
 
 
 def measure_bleu_and_chrf(

@@ -24,7 +24,6 @@ from s2s_ft.cli import EnvironmentFault
 from s2s_ft.evaluation.alignment import align
 
 NUM_COUNTS = 23
-_NUM_STAGES = 4  # exact, stem, synonym, paraphrase
 
 # Words of closed classes; the program has a list of its own, counted in a corpus.
 _FUNCTION_WORDS = """
@@ -48,7 +47,7 @@ class MeteorParameters:
         beta: Exponent of the share of chunks.
         gamma: Largest penalty for matches out of order.
         delta: Weight of content words against function words.
-        weights: Of a match in each stage.
+        weights: Of a match in each stage: exact, stem, synonym, paraphrase.
     """
 
     alpha: float = 0.85
@@ -59,8 +58,6 @@ class MeteorParameters:
 
 
 METEOR_1_5 = MeteorParameters()
-# Lavie & Agarwal 2007, which nltk computes: every word and every match counts the same.
-METEOR_2007 = MeteorParameters(0.9, 3.0, 0.5, 0.5, (1.0, 1.0, 1.0, 1.0))
 
 
 def meteor_counts(

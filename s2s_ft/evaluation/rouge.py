@@ -18,7 +18,6 @@ from tqdm import tqdm
 
 from s2s_ft.evaluation.measures import Measure, means
 from s2s_ft.evaluation.options import RougeTokenizer, ScoringOptions
-from s2s_ft.evaluation.scores import Score
 from s2s_ft.evaluation.sentences import plain_lines, split_sentences
 from s2s_ft.evaluation.words import UnicodeTokenizer
 
@@ -92,16 +91,6 @@ def rouge_scores(
         for row, name in enumerate(TITLES)
         for column, part in enumerate(parts)
     }
-
-
-def score_rouge(
-    predictions: Sequence[str], references: Sequence[str], scoring: ScoringOptions
-) -> tuple[Score, ...]:
-    """Mean ROUGE scores with intervals and signatures; see `rouge_scores` for the texts."""
-    return tuple(
-        measure.score(num_bootstrap=scoring.num_bootstrap, seed=scoring.seed)
-        for measure in measure_rouge(predictions, references, scoring)
-    )
 
 
 def measure_rouge(

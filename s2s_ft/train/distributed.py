@@ -107,10 +107,6 @@ class World:
             return None
         return [_unpacked(each[: int(size)]) for each, size in zip(rooms, lengths, strict=True)]
 
-    def barrier(self) -> None:
-        """Wait until every rank is here."""
-        self.add_up(torch.zeros(1))
-
     @contextmanager
     def main_first(self) -> Iterator[None]:
         """Rank 0 does the body, then the others do.

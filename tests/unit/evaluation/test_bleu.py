@@ -3,8 +3,22 @@
 import pytest
 from sacrebleu.metrics import BLEU, CHRF
 
-from s2s_ft.evaluation.bleu import bleu_tokenizer_for, sacrebleu_measure, score_bleu_and_chrf
+from s2s_ft.evaluation.bleu import (
+    bleu_tokenizer_for,
+    measure_bleu_and_chrf,
+    sacrebleu_measure,
+)
 from s2s_ft.evaluation.options import ScoringOptions
+from s2s_ft.evaluation.scores import Score
+
+
+def score_bleu_and_chrf(
+    predictions: list[str], references: list[str], scoring: ScoringOptions
+) -> list[Score]:
+    return [
+        measure.score(num_bootstrap=scoring.num_bootstrap, seed=scoring.seed)
+        for measure in measure_bleu_and_chrf(predictions, references, scoring)
+    ]
 
 
 @pytest.mark.parametrize("lowercase", [True, False])

@@ -12,13 +12,16 @@ from nltk.translate.meteor_score import meteor_score
 from s2s_ft.cli import EnvironmentFault
 from s2s_ft.evaluation.alignment import align
 from s2s_ft.evaluation.meteor import (
-    METEOR_2007,
+    MeteorParameters,
     meteor_counts,
     meteor_of,
     run_jar,
     stage_of,
 )
 from s2s_ft.evaluation.spelling import penn_words
+
+# Lavie & Agarwal 2007, which nltk computes: every word and every match counts the same.
+METEOR_2007 = MeteorParameters(0.9, 3.0, 0.5, 0.5, (1.0, 1.0, 1.0, 1.0))
 
 
 class NoWordNet:

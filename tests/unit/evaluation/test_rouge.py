@@ -5,7 +5,7 @@ import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
 from s2s_ft.evaluation.options import ScoringOptions
-from s2s_ft.evaluation.rouge import TITLES, rouge_scores, score_rouge
+from s2s_ft.evaluation.rouge import TITLES, measure_rouge, rouge_scores
 from s2s_ft.evaluation.sentences import split_sentences
 
 # A text, another one that shares about half of its words, and one that shares none.
@@ -81,12 +81,12 @@ def test_empty_texts_score_zero() -> None:
 
 
 def test_signatures_tell_what_was_done() -> None:
-    scores = score_rouge(["a"], ["a"], ScoringOptions(no_stemmer=True, num_bootstrap=7))
+    scores = measure_rouge(["a"], ["a"], ScoringOptions(no_stemmer=True, num_bootstrap=7))
     assert scores[2].signature.startswith(
         "rougeL|nrefs:1|bs:7|seed:42|stem:no|tok:unicode|version:"
     )
     assert "split:" in scores[3].signature
-    default = score_rouge(["a"], ["a"], ScoringOptions(tokenizer="default"))
+    default = measure_rouge(["a"], ["a"], ScoringOptions(tokenizer="default"))
     assert "|stem:yes|tok:rouge-score|" in default[0].signature
 
 
