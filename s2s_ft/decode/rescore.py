@@ -90,10 +90,10 @@ def best_sequence(
 def best_candidate(
     candidates: Sequence[Candidate],
     *,
-    length_penalty: float = 0.0,
-    alpha: float = 0.0,
+    length_penalty: float,
+    alpha: float,
     expected_length: float | None = None,
-    min_length: int = 0,
+    min_length: int,
 ) -> Candidate | None:
     """The candidate that ranks best; of equal ones the first that the search met.
 

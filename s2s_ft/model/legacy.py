@@ -79,7 +79,7 @@ def is_legacy(names: list[str], model_type: str) -> bool:
 
 
 def renamed_weights(
-    weights: Mapping[str, Tensor], model_type: str, *, lost_token_types: bool = False
+    weights: Mapping[str, Tensor], model_type: str, *, lost_token_types: bool
 ) -> Renamed:
     """Weights under transformers' names (table at the top of this file).
 

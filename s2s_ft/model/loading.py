@@ -60,14 +60,14 @@ def load_encoder(
     cache_dir: str | None,
     *,
     flag: str,
-    lost_token_types: bool = False,
-    rename_always: bool = False,
+    lost_token_types: bool,
+    rename_always: bool,
 ) -> Loaded:
     """Read a checkpoint's weights into an encoder of its config.
 
     Args:
         name: Folder, weight file or hub id.
-        config: As `read_config` made it.
+        config: As `describe` made it.
         cache_dir: Where hub files are kept.
         flag: The flag that named it, for messages.
         lost_token_types: See `legacy.renamed_weights`.

@@ -78,9 +78,9 @@ def save_checkpoint(  # noqa: PLR0913 (each of them is a part of what is saved)
     facts: RunFacts,
     window: Window,
     *,
-    validation: dict[str, Any] | None = None,
-    finished: str | None = None,
-    keep: int = 0,
+    validation: dict[str, Any] | None,
+    finished: str | None,
+    keep: int,
 ) -> Path:
     """Save all that a resumed run needs and all that decoding needs, as `ckpt-<step>`.
 

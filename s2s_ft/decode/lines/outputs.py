@@ -110,9 +110,9 @@ class Wording:
     """
 
     codec: TextCodec
-    as_json: bool = False
-    with_tokens: bool = False
-    with_trace: bool = False
+    as_json: bool
+    with_tokens: bool
+    with_trace: bool
 
     def line(self, item: Item, result: SearchResult) -> Line:
         """What is written for a row; for an empty source that is an empty line."""

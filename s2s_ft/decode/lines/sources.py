@@ -11,7 +11,7 @@ give the same bytes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -74,7 +74,7 @@ class Share:
 class Sources:
     """All rows of an input, in its order."""
 
-    items: list[Item] = field(default_factory=list)
+    items: list[Item]
 
     def __len__(self) -> int:
         """How many rows there are."""

@@ -38,7 +38,8 @@ def advance(run: Preparation, updates: int) -> None:
 
 
 def save(run: Preparation, output_dir: Path, **more: Any) -> Path:
-    return save_checkpoint(output_dir, run.state, run.codec, run.facts, Window(steps=1), **more)
+    what = {"validation": None, "finished": None, "keep": 0, **more}
+    return save_checkpoint(output_dir, run.state, run.codec, run.facts, Window(steps=1), **what)
 
 
 def assert_same_state(one: Preparation, other: Preparation) -> None:
