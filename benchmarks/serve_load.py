@@ -49,7 +49,6 @@ class Figures:
 
     texts: dict[int, str] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
-    retries: int = 0
     took: float = 0.0
     health_s: list[float] = field(default_factory=list)
 
@@ -69,7 +68,6 @@ async def load(port: int, requests: Sequence[bytes], num_clients: int) -> Figure
             number, request = waiting.pop()
             begun = time.perf_counter()
             while (reply := await connection.ask(request)).status == 503:
-                figures.retries += 1
                 await asyncio.sleep(RETRY_S)
             figures.seconds.append(time.perf_counter() - begun)
             if reply.status == 200:

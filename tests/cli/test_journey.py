@@ -180,7 +180,7 @@ def test_empty_file(
     assert_one_error(capsys, "empty.jsonl")
 
 
-def test_unknown_flag_and_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_flag_and_exit_code() -> None:
     done = run("run_seq2seq.py", "--trian_file", "x")
     assert done.returncode == 2
     assert "--train_file" in done.stderr

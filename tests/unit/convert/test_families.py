@@ -32,8 +32,6 @@ from tests.unit.text.tokenizers_on_disk import SENTENCES
 SOURCES = (SENTENCES["english"], SENTENCES["german"][:20], SENTENCES["french"])
 TARGETS = ("the old network", "Der Server", "Une élève")
 
-READABLE = [form for form in FORMATS if not form.needs_converting]
-
 Record = Callable[[str, object], None]
 
 

@@ -7,7 +7,6 @@ import logging
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,6 @@ from s2s_ft.text import TextCodec
 from tests.formats.catalogue import FORMATS, Format
 
 BY_NAME = {form.name: form for form in FORMATS}
-Convert = Callable[..., dict[str, object]]
 
 
 def format_named(name: str) -> Format:

@@ -24,7 +24,6 @@ from s2s_ft.train.memory import (
 
 ROOT = Path(__file__).parents[3]
 CPU, OTHER = torch.device("cpu"), torch.device("meta")  # any device that is no CPU is asked
-MIB = 2**20
 
 
 class Device:
