@@ -59,7 +59,8 @@ def lead_scores(words: Sequence[Sequence[str]], reference: Sequence[str]) -> NDA
 
     Args:
         words: The tokens that each word of the source is made of; past the last word the scores
-        stay. reference: Tokens of the reference.
+            stay.
+        reference: Tokens of the reference.
 
     Returns:
         [K, 3] float64, F1 of ROUGE-1, -2 and -L, 0 to 1.

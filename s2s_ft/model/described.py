@@ -136,7 +136,7 @@ def describe_by(
 
 
 def raw_config(name: str, cache_dir: str | None, flag: str) -> dict[str, Any]:
-    """A config as its file has it; errors as for `read_config`."""
+    """A config as its file has it; errors as for `describe`."""
     path = Path(name)
     if path.is_file() and path.suffix == ".json":
         return _json_object(path)

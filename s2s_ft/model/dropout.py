@@ -9,6 +9,7 @@ torch's own kernels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,9 +36,7 @@ def keep_mask(size: Sequence[int], probability: float, like: Tensor) -> tuple[Te
         A mask of 1 (kept) and 0, and the factor that restores the mean.
     """
     kept = kept_levels(probability)
-    count = 1
-    for each in size:
-        count *= each
+    count = math.prod(size)
     bits = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None)
     mask = torch.empty(size, dtype=like.dtype)
     torch.lt(bits.view(torch.int16)[:count].view(size), kept - LEVELS // 2, out=mask)

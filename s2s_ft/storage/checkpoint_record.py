@@ -27,7 +27,7 @@ def find_fault(folder: Path) -> str | None:
     """What is wrong with a checkpoint, or None: each file needs its recorded size and checksum."""
     try:
         record = read_record(folder)
-        # Format 1 had no seal. What is whole but of another format is for `restore` to refuse.
+        # Format 1 had no seal. What is whole but of another format is for `check_format` to refuse.
         if ("seal" in record or record["format"] == FORMAT) and not _is_sealed(folder, record):
             return f"{RECORD} has not its own checksum"
         for name, expected in record["files"].items():

@@ -58,7 +58,7 @@ def is_end_told(output_dir: Path, step: int) -> bool:
 
 
 def device_name(device: torch.device) -> str:
-    """What the device is sold as: of a GPU its name, of a CPU its model and cores in use."""
+    """What the device is sold as: of a GPU its name, of a CPU its model."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return _processor() or device.type
