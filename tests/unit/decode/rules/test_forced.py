@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from s2s_ft.decode.rules.forced import ForcedPrefix, SlotTable, check_request
+from s2s_ft.decode.rules.words import holds
 from s2s_ft.decode.search.requests import FORBIDDEN
 from s2s_ft.decode.search.settings import SearchSettings
 from tests.unit.decode.chain import (
@@ -119,4 +120,8 @@ def test_what_cannot_be_is_refused(
 
 
 def test_phrases_that_are_too_long_together_are_no_mistake() -> None:
-    check_request(request(0, (1,), ((1, 2, 3), (3, 2, 1))), EXACT)
+    asked = request(0, (1,), ((1, 2, 3), (2, 2, 1)))
+    check_request(asked, EXACT)
+    best = find(random_tables(1, 4, seed=3), EXACT, [asked])[0].hypotheses[0]
+    assert best.ids[:1] == (1,)
+    assert [holds(best.ids, phrase) for phrase in asked.phrases].count(True) == 1
