@@ -45,6 +45,7 @@ class Chain:
         return self.tables[[request.key for request in requests], 0, -1].unsqueeze(1)
 
     def step(self, last: Tensor) -> Tensor:
+        assert len(last) == len(self.rows)
         keys, places = zip(*self.rows, strict=True)
         tables = self.tables[list(keys), [min(place, MOST_PLACES - 1) for place in places]]
         self.rows = [(key, place + 1) for key, place in self.rows]

@@ -13,46 +13,24 @@ from s2s_ft.decode.rules.assembly import rules_of
 from s2s_ft.decode.search.beam_search import SearchPlan, SearchResult, search
 from s2s_ft.decode.search.requests import Budget, Request
 from s2s_ft.decode.search.settings import SearchSettings
+from tests.unit.decode.chain import CPU, MOST_PLACES, Chain
 
-EOS = 0
 
-
-class Markov:
-    """The next token's probabilities depend on the last token and the example: one table
-    [V + 1, V] an example, row V for the start. A request's key is its table's number.
+class Markov(Chain):
+    """A chain in which places do not count: one table [V + 1, V] of probabilities an example.
 
     Attributes:
         most_rows: Rows that the batch had at its largest.
     """
 
     def __init__(self, tables: Tensor) -> None:
-        self.tables = tables.log()
-        self.rows: list[int] = []
+        super().__init__(tables.log()[:, None].expand(-1, MOST_PLACES, -1, -1))
         self.most_rows = 0
-        self.device = torch.device("cpu")
 
     def admit(self, requests: Sequence[Request], rows: Sequence[int]) -> Tensor:
-        self.rows += [-1] * (max(rows) + 1 - len(self.rows))
-        for row, request in zip(rows, requests, strict=True):
-            self.rows[row] = request.key
+        first = super().admit(requests, rows)
         self.most_rows = max(self.most_rows, len(self.rows))
-        return self.tables[[request.key for request in requests], -1].unsqueeze(1)
-
-    def step(self, last: Tensor) -> Tensor:
-        assert len(last) == len(self.rows)
-        tables = self.tables[self.rows]
-        return tables.gather(1, last.unsqueeze(-1).expand(-1, -1, tables.shape[2]))
-
-    def reorder(self, parents: Tensor) -> None:
-        pass
-
-    def vacate(self, rows: Sequence[int]) -> None:
-        pass
-
-    def keep(self, rows: Sequence[int]) -> list[int]:
-        order = [*reversed(rows)]
-        self.rows = [self.rows[row] for row in order]
-        return order
+        return first
 
 
 def random_tables(examples: int, vocabulary: int, seed: int) -> Tensor:
@@ -70,7 +48,7 @@ def plan_of(
     settings: SearchSettings, vocabulary: int, *, batch: int = 1000, **how: Any
 ) -> SearchPlan:
     """A plan with the settings' own rules; `how` as in `SearchPlan`."""
-    rules, selection = rules_of(settings, torch.device("cpu"), vocabulary)
+    rules, selection = rules_of(settings, CPU, vocabulary)
     return SearchPlan(settings, Budget(batch), rules, selection, **how)
 
 

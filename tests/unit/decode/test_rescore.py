@@ -18,7 +18,8 @@ from s2s_ft.decode.rescore import (
 )
 from s2s_ft.decode.search.hypotheses import Trace
 from s2s_ft.decode.search.settings import SearchSettings
-from tests.unit.decode.markov import EOS, random_tables, run
+from tests.unit.decode.chain import EOS
+from tests.unit.decode.markov import random_tables, run
 
 END, PAD = 3, 0
 

@@ -18,7 +18,8 @@ from s2s_ft.decode.search.beam_search import search
 from s2s_ft.decode.search.hypotheses import ranked
 from s2s_ft.decode.search.requests import FORBIDDEN, Budget, NonFiniteScores, Request
 from s2s_ft.decode.search.settings import SearchSettings
-from tests.unit.decode.markov import EOS, Markov, plan_of, random_tables, requests_of, run
+from tests.unit.decode.chain import EOS
+from tests.unit.decode.markov import Markov, plan_of, random_tables, requests_of, run
 
 
 def repeats(ids: tuple[int, ...], size: int, ignored: tuple[int, ...]) -> bool:

@@ -12,7 +12,8 @@ from s2s_ft.decode.search.beam_search import SearchResult, search
 from s2s_ft.decode.search.isolation import IsWanted, isolated
 from s2s_ft.decode.search.requests import MemoryTooSmall, NonFiniteScores, Request
 from s2s_ft.decode.search.settings import SearchSettings
-from tests.unit.decode.markov import EOS, Markov, plan_of, random_tables, requests_of, run
+from tests.unit.decode.chain import EOS
+from tests.unit.decode.markov import Markov, plan_of, random_tables, requests_of, run
 
 SETTINGS = SearchSettings(beam_size=3, max_length=8, eos_id=EOS, num_return=3, length_penalty=0.7)
 COUNT = 17
