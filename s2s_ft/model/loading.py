@@ -28,7 +28,7 @@ from s2s_ft.model.heads import is_head_weight
 from s2s_ft.model.interface import masked_lm_class
 from s2s_ft.model.legacy import RELATIVE_BIAS, Renamed, is_legacy, renamed_weights
 from s2s_ft.model.located import locate, weights_of, why_no_weights
-from s2s_ft.model.saving import quiet
+from s2s_ft.model.quiet import quiet
 
 Shape = tuple[int, ...]
 

@@ -8,12 +8,10 @@ adapter is saved by itself (`adapter_files.py`), its two files stand in the plac
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import transformers
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
 
@@ -22,6 +20,7 @@ from s2s_ft.model.adapters import adapter_of, load_trainable, merged_weights, sa
 from s2s_ft.model.files import SAFETENSORS, read_weights
 from s2s_ft.model.legacy import RELATIVE_BIAS
 from s2s_ft.model.parts import origin_of
+from s2s_ft.model.quiet import quiet
 from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.text import TextCodec
 
@@ -131,19 +130,6 @@ def _weights_of(model: Seq2SeqModel, state: Mapping[str, Tensor]) -> dict[str, T
     tied = set(getattr(model.encoder, "all_tied_weights_keys", None) or {})
     weights = {name.removeprefix("encoder."): tensor.detach() for name, tensor in state.items()}
     return {name: tensor for name, tensor in weights.items() if name not in tied}
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """transformers' load report off: what matters of it is said in our own words."""
-    level = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers.logging.set_verbosity(level)
-        transformers.logging.enable_progress_bar()
 
 
 def listed(names: list[str], most: int = 8) -> str:
