@@ -21,6 +21,7 @@ from torch import Tensor
 
 from s2s_ft.average.options import AverageOptions
 from s2s_ft.model.files import read_weights
+from s2s_ft.model.located import weight_files
 from s2s_ft.storage.checkpoint_record import RECORD, find_fault
 from s2s_ft.text import TextCodec
 
@@ -111,14 +112,6 @@ def check_same_kind(folders: Sequence[Path]) -> None:
                 f"--model_path {folder} has another tokenizer than {first}; average checkpoints "
                 "of one tokenizer"
             )
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The files of a checkpoint that hold its weights."""
-    for pattern in ("model*.safetensors", "pytorch_model*.bin"):
-        if files := sorted(folder.glob(pattern)):
-            return files
-    return []
 
 
 def _newest(run: Path, count: int) -> list[Path]:

@@ -13,8 +13,7 @@ from typing import Any
 import transformers
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
-from s2s_ft.cli import EnvironmentFault
-from s2s_ft.model.files import first_line
+from s2s_ft.cli import EnvironmentFault, first_line
 from s2s_ft.model.foreign import (
     BLOCK,
     family_config,

@@ -28,6 +28,7 @@ from s2s_ft.model.files import SAFETENSORS
 from s2s_ft.options import TrainOptions
 from s2s_ft.storage.checkpoint_record import RECORD, find_fault
 from s2s_ft.storage.output_file import clear_partials
+from s2s_ft.storage.output_folder import make_writable
 from s2s_ft.train.folders import make_folder, put_right, remove, writing_in
 from s2s_ft.train.lines import METRICS, OPTIONS, SAMPLES
 
@@ -47,9 +48,7 @@ def prepare_output_folder(output_dir: Path) -> None:
     """
     with writing_in(output_dir):
         make_folder(output_dir)
-        probe = output_dir / ".write-test"
-        probe.write_bytes(b"")
-        probe.unlink()
+        make_writable(output_dir)
         put_right(output_dir, _OURS)
         for name in (OPTIONS, METRICS, SAMPLES):  # which nobody writes but who has the folder
             clear_partials(output_dir / name)
