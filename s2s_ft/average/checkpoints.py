@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,12 +22,12 @@ from s2s_ft.average.options import AverageOptions
 from s2s_ft.model.files import read_weights
 from s2s_ft.model.located import weight_files
 from s2s_ft.storage.checkpoint_record import RECORD, find_fault
+from s2s_ft.storage.model_name import step_of
 from s2s_ft.text import TextCodec
 
 logger = logging.getLogger(__name__)
 
 CONFIG = "config.json"
-_CHECKPOINT = re.compile(r"ckpt-(\d+)")
 _CONFIG_NOISE = {"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"}
 
 
@@ -118,13 +117,9 @@ def _newest(run: Path, count: int) -> list[Path]:
     """The newest whole checkpoints of a run, oldest first."""
     if not run.is_dir():
         raise ValueError(f"--model_path {run}: there is no such folder")
-    steps = [
-        (int(match.group(1)), path)
-        for path in run.iterdir()
-        if (match := _CHECKPOINT.fullmatch(path.name)) and path.is_dir()
-    ]
+    checkpoints = [path for path in run.iterdir() if step_of(path) >= 0 and path.is_dir()]
     found: list[Path] = []
-    for _, path in sorted(steps, reverse=True):
+    for path in sorted(checkpoints, key=step_of, reverse=True):
         fault = _damage(path) if len(found) < count else None
         if fault is not None:
             logger.warning("passing over the damaged checkpoint %s: %s", path, fault)
