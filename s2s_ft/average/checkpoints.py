@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from s2s_ft.average.options import AverageOptions
+from s2s_ft.model.described import CONFIG_NOISE
 from s2s_ft.model.files import read_weights
 from s2s_ft.model.located import weight_files
 from s2s_ft.storage.checkpoint_record import RECORD, find_fault
@@ -28,7 +29,6 @@ from s2s_ft.text import TextCodec
 logger = logging.getLogger(__name__)
 
 CONFIG = "config.json"
-_CONFIG_NOISE = {"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"}
 
 
 @dataclass(frozen=True)
@@ -158,6 +158,6 @@ def _config(folder: Path) -> dict[str, Any]:
     """What a config says of the architecture and of what the model was fine-tuned for."""
     try:
         content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        return {key: value for key, value in content.items() if key not in _CONFIG_NOISE}
+        return {key: value for key, value in content.items() if key not in CONFIG_NOISE}
     except (ValueError, AttributeError) as error:
         raise ValueError(f"{folder / CONFIG} is no JSON object ({error}); copy it again") from error

@@ -29,6 +29,9 @@ from s2s_ft.model.seq2seq import Seq2SeqSettings
 NOT_FINE_TUNED = "pretrained_only"
 """Key in our block that says of a converted checkpoint that it cannot generate yet."""
 
+CONFIG_NOISE = {"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"}
+"""Config entries that say where a model comes from, not what it computes."""
+
 
 @dataclass(frozen=True)
 class Described:

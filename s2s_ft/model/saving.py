@@ -19,14 +19,12 @@ from s2s_ft.cli import listed
 from s2s_ft.model.adapter_files import save_adapter
 from s2s_ft.model.adapters import adapter_of, load_trainable, merged_weights, save_trainable
 from s2s_ft.model.files import SAFETENSORS, read_weights
+from s2s_ft.model.foreign import BLOCK
 from s2s_ft.model.legacy import RELATIVE_BIAS
 from s2s_ft.model.parts import origin_of, put_weights, tied_names
 from s2s_ft.model.quiet import quiet
 from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.text import TextCodec
-
-BLOCK = "s2s_ft"
-"""Key of our settings in `config.json`."""
 
 
 def save(
