@@ -221,30 +221,26 @@ def ladder(case: Case) -> Contestants:
     nothing = {name: False for name in vars(Techniques())}
     rows: Contestants = {
         "original's way": partial(plain, case),
-        "+ keys and values kept (D1)": partial(plain, case, keep_projections=True),
-        "+ source once an example (D1)": partial(
-            plain, case, keep_projections=True, share_source=True
-        ),
-        "+ fast products (D11)": partial(
+        "+ keys and values kept": partial(plain, case, keep_projections=True),
+        "+ source once an example": partial(plain, case, keep_projections=True, share_source=True),
+        "+ fast products": partial(
             plain, case, keep_projections=True, share_source=True, fast=True
         ),
-        "+ books on the device, one product (D2)": partial(
-            ours, case, techniques=Techniques(**nothing)
-        ),
+        "+ books on the device, one product": partial(ours, case, techniques=Techniques(**nothing)),
     }
     steps = {
-        "+ exact stop, examples leave (D3)": ["stop_early"],
-        "+ waiting examples join (D3)": ["join"],
-        "+ no copies of beams (D6)": ["ancestry"],
-        "+ dead rows left out (D7)": ["dead_rows"],
-        "+ best of raw logits (D9)": ["top_of_logits"],
-        "+ weights in the products' order (D11)": ["packed"],
-        "+ buckets of like length (D2) = ours fp32": ["buckets"],
+        "+ exact stop, examples leave": ["stop_early"],
+        "+ waiting examples join": ["join"],
+        "+ no copies of beams": ["ancestry"],
+        "+ dead rows left out": ["dead_rows"],
+        "+ best of raw logits": ["top_of_logits"],
+        "+ weights in the products' order": ["packed"],
+        "+ buckets of like length = ours fp32": ["buckets"],
     }
     known = dict(nothing)
     for name, added in steps.items():
         known |= dict.fromkeys(added, True)
         rows[name] = partial(ours, case, techniques=Techniques(**known))
-    rows["+ bfloat16 (D5)"] = partial(ours, case, precision="bf16")
-    rows["+ 8-bit products (D11)"] = partial(ours, case, precision="int8")
+    rows["+ bfloat16"] = partial(ours, case, precision="bf16")
+    rows["+ 8-bit products"] = partial(ours, case, precision="int8")
     return rows

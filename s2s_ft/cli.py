@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import TextIO
 
@@ -21,6 +21,8 @@ from s2s_ft.options.parser import parse
 __all__ = [
     "EnvironmentFault",
     "TrainingFault",
+    "first_line",
+    "listed",
     "parse",
     "run",
     "setup_logging",
@@ -105,6 +107,17 @@ def tells_of_memory(fault: BaseException) -> bool:
     text = str(fault).lower()
     is_theirs = isinstance(fault, RuntimeError) and any(words in text for words in NO_MEMORY)
     return is_theirs or isinstance(fault, MemoryError)
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line."""
+    return str(error).strip().split("\n")[0] or type(error).__name__
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """The first `most` names, the rest counted."""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
 
 
 def setup_logging(*, level: int = logging.INFO) -> None:

@@ -19,7 +19,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from s2s_ft.cli import EnvironmentFault, parse, run
+from s2s_ft.cli import EnvironmentFault, first_line, listed, parse, run
 from s2s_ft.options import flag
 from s2s_ft.options.checks import not_empty
 
@@ -196,9 +196,8 @@ def _check_others(api: HfApi, name: str, files: Sequence[Path], options: PushOpt
         ) from error
     others = sorted(there - {path.name for path in files} - _MADE_BY_THE_HUB)
     if others and not options.overwrite:
-        rest = f" and {len(others) - 4} more" if len(others) > 4 else ""
         raise ValueError(
-            f"--repo_id {name} holds other files ({', '.join(others[:4])}{rest}): name another "
+            f"--repo_id {name} holds other files ({listed(others, 4)}): name another "
             "repository, or give --overwrite to leave them there beside the new ones"
         )
 
@@ -221,7 +220,9 @@ def _told(repo_id: str) -> Iterator[None]:
     try:
         yield
     except HFValidationError as error:
-        raise ValueError(f"--repo_id {repo_id} is no name on the hub: {_first(error)}") from error
+        raise ValueError(
+            f"--repo_id {repo_id} is no name on the hub: {first_line(error)}"
+        ) from error
     except OfflineModeIsEnabled as error:
         raise EnvironmentFault(
             "the hub is not to be reached here: HF_HUB_OFFLINE is set; unset it to publish"
@@ -235,23 +236,17 @@ def _told(repo_id: str) -> Iterator[None]:
             raise EnvironmentFault(
                 f"the hub does not let us write to {repo_id} ({status}): {_LOG_IN}"
             ) from error
-        raise EnvironmentFault(f"the hub refused {repo_id}: {_first(error)}") from error
+        raise EnvironmentFault(f"the hub refused {repo_id}: {first_line(error)}") from error
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in ("httpx", "httpx2", "httpcore"):
             raise
         raise EnvironmentFault(
-            f"the hub cannot be reached ({type(error).__name__}: {_first(error)}): check the "
+            f"the hub cannot be reached ({type(error).__name__}: {first_line(error)}): check the "
             "network, and HF_ENDPOINT if you set it"
         ) from error
 
 
 _LOG_IN = "log in with `hf auth login`, or set HF_TOKEN to a token that may write"
-
-
-def _first(error: BaseException) -> str:
-    """The first line of a message."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,15 +19,16 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from s2s_ft.average.options import AverageOptions
+from s2s_ft.model.described import CONFIG_NOISE
 from s2s_ft.model.files import read_weights
+from s2s_ft.model.located import weight_files
 from s2s_ft.storage.checkpoint_record import RECORD, find_fault
+from s2s_ft.storage.model_name import step_of
 from s2s_ft.text import TextCodec
 
 logger = logging.getLogger(__name__)
 
 CONFIG = "config.json"
-_CHECKPOINT = re.compile(r"ckpt-(\d+)")
-_CONFIG_NOISE = {"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"}
 
 
 @dataclass(frozen=True)
@@ -113,25 +113,13 @@ def check_same_kind(folders: Sequence[Path]) -> None:
             )
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """The files of a checkpoint that hold its weights."""
-    for pattern in ("model*.safetensors", "pytorch_model*.bin"):
-        if files := sorted(folder.glob(pattern)):
-            return files
-    return []
-
-
 def _newest(run: Path, count: int) -> list[Path]:
     """The newest whole checkpoints of a run, oldest first."""
     if not run.is_dir():
         raise ValueError(f"--model_path {run}: there is no such folder")
-    steps = [
-        (int(match.group(1)), path)
-        for path in run.iterdir()
-        if (match := _CHECKPOINT.fullmatch(path.name)) and path.is_dir()
-    ]
+    checkpoints = [path for path in run.iterdir() if step_of(path) >= 0 and path.is_dir()]
     found: list[Path] = []
-    for _, path in sorted(steps, reverse=True):
+    for path in sorted(checkpoints, key=step_of, reverse=True):
         fault = _damage(path) if len(found) < count else None
         if fault is not None:
             logger.warning("passing over the damaged checkpoint %s: %s", path, fault)
@@ -170,6 +158,6 @@ def _config(folder: Path) -> dict[str, Any]:
     """What a config says of the architecture and of what the model was fine-tuned for."""
     try:
         content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        return {key: value for key, value in content.items() if key not in _CONFIG_NOISE}
+        return {key: value for key, value in content.items() if key not in CONFIG_NOISE}
     except (ValueError, AttributeError) as error:
         raise ValueError(f"{folder / CONFIG} is no JSON object ({error}); copy it again") from error

@@ -18,8 +18,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from s2s_ft.average.checkpoints import Weights, check_same_kind, checkpoints_of, weight_files
+from s2s_ft.average.checkpoints import Weights, check_same_kind, checkpoints_of
 from s2s_ft.average.options import AverageOptions
+from s2s_ft.model.located import weight_files
 from s2s_ft.storage.output_folder import written_whole
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from s2s_ft.model.files import first_line
+from s2s_ft.cli import first_line
 from s2s_ft.model.foreign import is_original, train_options
 from s2s_ft.model.located import Located
 from s2s_ft.text import TextCodec

@@ -14,7 +14,7 @@ import gzip
 import itertools
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +68,20 @@ class RawRow:
     def fault(self, message: str) -> ValueError:
         """The one-line error for this row."""
         return ValueError(f"{self.file}, line {self.line}: {message}")
+
+    def text(self) -> str:
+        """The line without its end.
+
+        Raises:
+            ValueError: It is not UTF-8.
+        """
+        try:
+            return self.raw.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
+        except UnicodeDecodeError as fault:
+            raise self.fault(
+                f"not UTF-8 (byte {fault.start + 1} of the line is 0x{self.raw[fault.start]:02x}); "
+                "convert the file, for example with iconv -t UTF-8"
+            ) from fault
 
 
 def read_examples(
@@ -171,22 +185,31 @@ def open_data(path: str | Path) -> Iterator[IO[bytes]]:
 
 
 def raw_rows(file: Path) -> Iterator[RawRow]:
-    """Yields every row as it stands; blank lines may only stand at the end of the file.
+    """Yields every row of JSON lines; raises as `lines_of` and `without_blank_end` do."""
+    return without_blank_end(lines_of(file))
 
-    Raises:
-        ValueError: There is no such file, it is damaged, or a line between others is blank.
-        OSError: It cannot be opened or read.
-    """
-    blank: RawRow | None = None
+
+def lines_of(file: Path) -> Iterator[RawRow]:
+    """Yields every line of a file, without a byte order mark; raises as `open_data` does."""
     with open_data(file) as stream:
         for number, raw in enumerate(stream, start=1):
-            row = RawRow(file, number, raw.removeprefix(BYTE_ORDER_MARK) if number == 1 else raw)
-            if not row.raw.strip():
-                blank = blank or row
-                continue
-            if blank is not None:
-                raise blank.fault("the line is blank; remove it")
-            yield row
+            yield RawRow(file, number, raw.removeprefix(BYTE_ORDER_MARK) if number == 1 else raw)
+
+
+def without_blank_end(rows: Iterable[RawRow]) -> Iterator[RawRow]:
+    """Passes the rows of JSON lines on; blank lines may only stand at their end.
+
+    Raises:
+        ValueError: A line between others is blank.
+    """
+    blank: RawRow | None = None
+    for row in rows:
+        if not row.raw.strip():
+            blank = blank or row
+            continue
+        if blank is not None:
+            raise blank.fault("the line is blank; remove it")
+        yield row
 
 
 def _example(row: RawRow, row_format: _RowFormat) -> Example:
@@ -214,13 +237,9 @@ def parsed_row(row: RawRow) -> dict[str, Any]:
         raise row.fault(
             f"a JSON array, but one JSON object per line is needed; convert it: {TO_JSON_LINES}"
         )
+    text = row.text()
     try:
-        fields = json.loads(row.raw.decode("utf-8"))
-    except UnicodeDecodeError as fault:
-        raise row.fault(
-            f"not UTF-8 (byte {fault.start + 1} of the line is 0x{row.raw[fault.start]:02x}); "
-            "convert the file, for example with iconv -t UTF-8"
-        ) from fault
+        fields = json.loads(text)
     # ValueError also covers a number of thousands of digits, RecursionError brackets as deep.
     except (ValueError, RecursionError) as fault:
         reason = str(fault)

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
 from s2s_ft.decode.lines.sources import Item
 from s2s_ft.decode.search.requests import Budget
 from s2s_ft.decode.search.settings import SearchSettings
+from s2s_ft.model.described import CONFIG_NOISE
+from s2s_ft.model.fingerprint import shortened
 from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.options import DecodeOptions
 from s2s_ft.text import TextCodec
@@ -39,9 +39,6 @@ FLAGS = {
 }
 """Parts of a run's identity, and the flags that decide them."""
 
-_OF_THE_FILE = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype")
-"""Of a config, what decides nothing that a model computes."""
-
 
 def identity_of(
     options: DecodeOptions,
@@ -57,7 +54,7 @@ def identity_of(
         settings: What is searched for.
         budget: How much at a time.
         codec: Of the checkpoint.
-        checkpoint: Its `weights` (see `weights_of`) and `config` (see `config_of`), its `method`
+        checkpoint: Its `weights` (their `fingerprint`) and `config` (see `config_of`), its `method`
             and the `device`.
     """
     data, runtime = options.data, options.runtime
@@ -93,21 +90,10 @@ def input_of(items: Iterable[Item]) -> str:
     return digest.hexdigest()
 
 
-def weights_of(model: nn.Module) -> str:
-    """SHA-256 of all weights, whatever their names and their order."""
-    digests = [
-        hashlib.sha256(
-            weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
-        ).digest()
-        for weight in model.parameters()
-    ]
-    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
-
-
 def config_of(model: Seq2SeqModel) -> str:
     """SHA-256 of what a model's config says, our settings too, whoever wrote it and where."""
     config = model.encoder.config.to_dict()
-    about = {name: value for name, value in config.items() if name not in _OF_THE_FILE}
+    about = {name: value for name, value in config.items() if name not in CONFIG_NOISE}
     text = json.dumps([about, model.settings.to_dict()], sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
@@ -133,10 +119,4 @@ def _differences(name: str, before: Any, now: Any) -> Iterator[tuple[str, str, s
         for key in sorted(before.keys() | now.keys()):
             yield from _differences(f"{name} {key}", before.get(key), now.get(key))
     elif before != now:
-        yield name, _short(before), _short(now)
-
-
-def _short(value: Any) -> str:
-    """A value for a message; fingerprints are cut."""
-    text = str(value)
-    return f"{text[:12]}…" if len(text) == 64 else text
+        yield name, shortened(before), shortened(now)

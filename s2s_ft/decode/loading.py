@@ -13,9 +13,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from s2s_ft.decode.identity import config_of, weights_of
+from s2s_ft.decode.identity import config_of
 from s2s_ft.decode.lengths import KnownLengths
 from s2s_ft.methods import Method, method_named
+from s2s_ft.model.fingerprint import fingerprint
 from s2s_ft.model.heads import head_modules
 from s2s_ft.model.int8 import quantize_linear_layers
 from s2s_ft.model.packed import pack_linear_layers
@@ -136,7 +137,7 @@ def load(
         max_target_length=lengths.longest_target(options),
     )
     # Before its format changes them.
-    weights, config = weights_of(model) if hash_weights else "", config_of(model)
+    weights, config = fingerprint(model) if hash_weights else "", config_of(model)
     model = _in_its_format(model.to(device).eval(), options.runtime, pack_weights=pack_weights)
     return FineTuned(model, codec, method, tokenizer, lower, weights, config)
 

@@ -28,7 +28,6 @@ from s2s_ft.decode.rescore_options import RescoreOptions
 from s2s_ft.storage.output_file import checked_output, write_output
 
 if TYPE_CHECKING:
-    from s2s_ft.decode.lines.traces import TraceHeader
     from s2s_ft.decode.search.hypotheses import Trace
     from s2s_ft.text import TextCodec
 
@@ -191,10 +190,16 @@ def rescore(options: RescoreOptions) -> int:
 
 
 def _rescore_file(trace_path: Path, output_path: Path, options: RescoreOptions) -> None:
-    from s2s_ft.decode.lines.traces import read_header, read_traces
+    from s2s_ft.decode.lines.traces import codec_of, read_header, read_traces
 
     header = read_header(trace_path)
-    codec = _codec(header, options, trace_path)
+    codec = codec_of(
+        header,
+        trace_path,
+        tokenizer_name=options.tokenizer_name,
+        do_lower_case=options.do_lower_case,
+        cache_dir=options.cache_dir,
+    )
     lines, short = [], 0
     for trace in read_traces(trace_path):
         ids = best_sequence(
@@ -224,20 +229,6 @@ def _text(ids: Sequence[int], codec: TextCodec, options: RescoreOptions) -> str:
     if not options.collapse_punctuation:
         return one_line(codec.decode(ids))
     return one_line(codec.join(collapse_repeated_punctuation(codec.words(ids))))
-
-
-def _codec(header: TraceHeader, options: RescoreOptions, trace_path: Path) -> TextCodec:
-    from s2s_ft.text import TextCodec
-
-    name = options.tokenizer_name or header.tokenizer
-    lower = True if options.do_lower_case else header.do_lower_case
-    codec = TextCodec.load(name, do_lower_case=lower, cache_dir=options.cache_dir)
-    if codec.special.sep != header.eos_id:
-        raise ValueError(
-            f"--tokenizer_name: {name} ends a text with id {codec.special.sep}, the model behind "
-            f"{trace_path} with {header.eos_id}; name the tokenizer of that model"
-        )
-    return codec
 
 
 def _traced_outputs(pattern: str) -> list[tuple[str, Path]]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s2s_ft.cli import parse, run
+from s2s_ft.cli import listed, parse, run
 from s2s_ft.options import flag
 from s2s_ft.options.checks import not_empty
 from s2s_ft.storage.output_folder import written_whole
@@ -156,7 +156,7 @@ def with_layers(model: Seq2SeqModel, layers: Sequence[int]) -> Seq2SeqModel:
     import torch
 
     from s2s_ft.model.attention import IMPLEMENTATION
-    from s2s_ft.model.parts import encoder_layers
+    from s2s_ft.model.parts import encoder_layers, put_weights
     from s2s_ft.model.seq2seq import Seq2SeqModel
 
     encoder = model.encoder
@@ -171,13 +171,11 @@ def with_layers(model: Seq2SeqModel, layers: Sequence[int]) -> Seq2SeqModel:
     smaller: PreTrainedModel = type(encoder)._from_config(
         config, attn_implementation=IMPLEMENTATION, dtype=torch.float32
     )
-    missing, unexpected = smaller.load_state_dict(weights, strict=False)
-    tied = set(getattr(smaller, "all_tied_weights_keys", None) or {})
-    absent = [name for name in missing if name not in tied]
-    if absent or unexpected:
+    unfit = put_weights(smaller, weights)
+    if unfit:
         raise ValueError(
             f"--layers {','.join(map(str, layers))}: encoders of type '{config.model_type}' cannot "
-            f"be built of these ({', '.join([*absent, *unexpected][:4])}); keep layer 0"
+            f"be built of these ({listed(unfit, 4)}); keep layer 0"
         )
     student = Seq2SeqModel(smaller, model.settings)
     if student.relative_position_bias is not None and model.relative_position_bias is not None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2s_ft.evaluation.options import ScoringOptions
+from s2s_ft.evaluation.questions import common_lengths
 from s2s_ft.evaluation.rouge import load_tokenizer
 from s2s_ft.evaluation.sentences import first_sentence, plain_lines
 from s2s_ft.evaluation.words import first_words, split_words
@@ -72,7 +73,7 @@ def lead_scores(words: Sequence[Sequence[str]], reference: Sequence[str]) -> NDA
     columns = [
         (_gram_matches(tokens, reference, size=1), 1),
         (_gram_matches(tokens, reference, size=2), 2),
-        (_longest_common(tokens, reference), 1),
+        (np.asarray(common_lengths(tokens, reference)), 1),
     ]
     scores = np.zeros((MOST_WORDS, len(columns)))
     for column, (matches, size) in enumerate(columns):
@@ -96,16 +97,3 @@ def _gram_matches(
 
 def _grams(tokens: Sequence[str], size: int) -> Iterator[tuple[str, ...]]:
     return zip(*(tokens[offset:] for offset in range(size)), strict=False)
-
-
-def _longest_common(tokens: Sequence[str], reference: Sequence[str]) -> NDArray[np.int64]:
-    """Length of the longest common subsequence of every prefix of `tokens` with the reference."""
-    row = [0] * (len(reference) + 1)
-    lengths = [0]
-    for token in tokens:
-        above, row = row, [0]
-        for column, word in enumerate(reference):
-            longest = above[column] + 1 if token == word else max(above[column + 1], row[column])
-            row.append(longest)
-        lengths.append(row[-1])
-    return np.asarray(lengths)

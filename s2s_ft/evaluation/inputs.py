@@ -5,14 +5,19 @@ JSON object with one of the keys that are looked for; decoding may have been giv
 for its output. Every complaint is a `ValueError` that names the flag, the file and the row.
 """
 
-import gzip
-import json
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from s2s_ft.data.examples import (
+    RawRow,
+    lines_of,
+    named_by,
+    parsed_row,
+    value_of,
+    without_blank_end,
+)
 from s2s_ft.data.labels import ID_KEY, require_same_row
 
 PREDICTION_KEYS = ("hypotheses", "pred", "text")
@@ -78,90 +83,59 @@ def read_rows(path: str, keys: Sequence[str], *, flag: str) -> Rows:
     Raises:
         ValueError: The file is missing, empty, no UTF-8, or a row is bad.
     """
-    lines = _read_lines(path, flag)
     name = f"{flag} {path}"
-    if not _is_json_lines(path, lines[0], keys):
-        return Rows(name, lines, [None] * len(lines))
-    while not lines[-1].strip() and len(lines) > 1:
-        lines.pop()
-    first_index: int | None = None
-    values: list[str | list[str]] = []
-    labels = []
-    for number, line in enumerate(lines, start=1):
-        place = f"{name}, line {number}"
-        row = _object(line, place)
-        # Decoding numbers its rows: a lost or moved row would be scored against another one's
-        # reference.
-        index = row.get("index")
-        if "hypotheses" in row and isinstance(index, int):
-            first_index = index if first_index is None else first_index
-            if index != first_index + number - 1:
-                raise ValueError(
-                    f"{place}: `index` is {index} where {first_index + number - 1} comes next: "
-                    "rows are missing or out of order; decode the file again"
-                )
-        values.append(_value(row, keys, place))
-        labels.append(row.get(ID_KEY))
+    with named_by(flag, path):
+        rows = list(lines_of(Path(path)))
+        if not _is_json_lines(path, rows, keys):
+            values: list[str | list[str]] = [row.text() for row in rows]
+            labels: list[Any] = [None] * len(rows)
+        else:
+            rows = list(without_blank_end(rows))
+            fields = [parsed_row(row) for row in rows]
+            _require_order(rows, fields)
+            values = [_value(*each, keys) for each in zip(rows, fields, strict=True)]
+            labels = [each.get(ID_KEY) for each in fields]
+    if not values:
+        raise ValueError(f"{name}: the file is empty; give one row an example")
     return Rows(name, _texts(values), labels)
 
 
 def has_key(path: str, key: str, *, flag: str) -> bool:
     """Whether a file is JSON lines whose first row has `key`."""
-    return key in (_json_object_or_none(_read_lines(path, flag)[0]) or {})
+    with named_by(flag, path):
+        return key in _first_object(lines_of(Path(path)))
 
 
-def _read_lines(path: str, flag: str) -> list[str]:
-    file = Path(path)
-    if file.is_dir():
-        raise ValueError(f"{flag} {path}: this is a folder; give a file")
-    if not file.exists():
-        raise ValueError(f"{flag} {path}: there is no such file; check the path")
-    try:
-        content = file.read_bytes()
-        if file.suffix == ".gz":
-            content = gzip.decompress(content)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise ValueError(f"{flag} {path}: no intact gzip file ({error}); make it anew") from error
-    content = content.removeprefix(b"\xef\xbb\xbf")  # a byte order mark
-    if not content:
-        raise ValueError(f"{flag} {path}: the file is empty; give one row an example")
-    rows = content.removesuffix(b"\n").split(b"\n")
-    return [_decoded(row, f"{flag} {path}, line {n}") for n, row in enumerate(rows, start=1)]
-
-
-def _decoded(row: bytes, place: str) -> str:
-    try:
-        return row.removesuffix(b"\r").decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{place}: not valid UTF-8 ({error.reason}); convert the file to UTF-8"
-        ) from error
-
-
-def _is_json_lines(path: str, first_line: str, keys: Sequence[str]) -> bool:
+def _is_json_lines(path: str, rows: list[RawRow], keys: Sequence[str]) -> bool:
     name = path.removesuffix(".gz")
-    row = _json_object_or_none(first_line)
-    return name.endswith((".jsonl", ".json")) or (row is not None and any(k in row for k in keys))
+    return name.endswith((".jsonl", ".json")) or any(key in _first_object(rows) for key in keys)
 
 
-def _json_object_or_none(line: str) -> dict[str, Any] | None:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):  # thousands of brackets are text, too
-        return None
-    return row if isinstance(row, dict) else None
+def _first_object(rows: Iterable[RawRow]) -> dict[str, Any]:
+    """What the first row holds; empty where that is no JSON object."""
+    for row in rows:
+        try:
+            return parsed_row(row)
+        except ValueError:  # thousands of brackets are text, too
+            break
+    return {}
 
 
-def _object(line: str, place: str) -> dict[str, Any]:
-    if not line.strip():
-        raise ValueError(f"{place}: an empty line among JSON lines; remove it")
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{place}: not valid JSON ({error}); give one object a line") from error
-    if not isinstance(row, dict):
-        raise ValueError(f"{place}: a JSON object was expected, found {type(row).__name__}")
-    return row
+def _require_order(rows: Sequence[RawRow], fields: Sequence[dict[str, Any]]) -> None:
+    """Make sure that no row of decoding, which numbers them, is lost or has moved: it would be
+    scored against another one's reference.
+    """
+    first: int | None = None
+    for place, (row, each) in enumerate(zip(rows, fields, strict=True)):
+        index = each.get("index")
+        if "hypotheses" not in each or not isinstance(index, int):
+            continue
+        first = index if first is None else first
+        if index != first + place:
+            raise row.fault(
+                f"`index` is {index} where {first + place} comes next: rows are missing or out of "
+                "order; decode the file again"
+            )
 
 
 def _texts(values: list[str | list[str]]) -> list[str]:
@@ -174,30 +148,21 @@ def _texts(values: list[str | list[str]]) -> list[str]:
     return spelled(values)
 
 
-def _value(row: dict[str, Any], keys: Sequence[str], place: str) -> str | list[str]:
-    key = next((key for key in keys if key in row), None)
+def _value(row: RawRow, fields: dict[str, Any], keys: Sequence[str]) -> str | list[str]:
+    key = next((key for key in keys if key in fields), None)
     if key is None:
         wanted = " or ".join(f"`{key}`" for key in keys)
-        raise ValueError(f"{place}: no key {wanted}; it has {', '.join(row) or 'none'}")
-    value = row[key]
+        raise row.fault(f"no key {wanted}; it has {', '.join(fields) or 'none'}")
     if key == "hypotheses":
-        value = _best_hypothesis(value, place)
-    parts = value if isinstance(value, list) else [value]
-    if not all(isinstance(part, str) for part in parts):
-        raise ValueError(f"{place}: `{key}` holds no text; give a string or a list of strings")
-    found: str | list[str] = value
-    try:
-        "".join(parts).encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f"{place}: `{key}` holds half a character (an escape such as \\ud83d on its own); "
-            "write the whole character"
-        ) from error
-    return found
+        fields = {key: _best_hypothesis(row, fields[key])}
+    value = value_of(row, fields, key)
+    if value is None:
+        raise row.fault(f"`{key}` holds no text; give a string or a list of strings")
+    return value
 
 
-def _best_hypothesis(hypotheses: Any, place: str) -> Any:
+def _best_hypothesis(row: RawRow, hypotheses: Any) -> Any:
     if not isinstance(hypotheses, list):
-        raise ValueError(f"{place}: `hypotheses` is no list; give the hypotheses, best first")
+        raise row.fault("`hypotheses` is no list; give the hypotheses, best first")
     best = hypotheses[0] if hypotheses else ""
     return best.get("text") if isinstance(best, dict) else best

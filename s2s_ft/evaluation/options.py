@@ -23,13 +23,13 @@ class InputOptions:
     pred: str = field(
         metadata=flag(
             "Predictions: plain text, one line an example, or JSON lines with `hypotheses`, "
-            "`pred` or `text`, as decoding writes them; may be gzipped (.gz)."
+            "`pred` or `text`, as decoding writes them; may be gzipped."
         )
     )
     gold: str = field(
         metadata=flag(
             "References: plain text, one line an example, or JSON lines such as the test file "
-            "of the data set; may be gzipped (.gz)."
+            "of the data set; may be gzipped."
         )
     )
     target_key: str = field(

@@ -107,7 +107,7 @@ def measure_questions(
 
 def rouge_l(prediction: Sequence[str], references: Sequence[Sequence[str]]) -> float:
     """ROUGE-L of image captioning, 0 to 1: best precision and best recall, weighted for recall."""
-    lengths = [common_length(prediction, reference) for reference in references]
+    lengths = [common_lengths(prediction, reference)[-1] for reference in references]
     if not prediction or not max(lengths):
         return 0.0
     precision = max(lengths) / len(prediction)
@@ -115,16 +115,18 @@ def rouge_l(prediction: Sequence[str], references: Sequence[Sequence[str]]) -> f
     return (1 + BETA**2) * precision * recall / (recall + BETA**2 * precision)
 
 
-def common_length(one: Sequence[str], other: Sequence[str]) -> int:
-    """Length of the longest common subsequence."""
+def common_lengths(one: Sequence[str], other: Sequence[str]) -> list[int]:
+    """Length of the longest common subsequence of every prefix, the empty one too, with another."""
     row = [0] * (len(other) + 1)
+    lengths = [0]
     for word in one:
         above = row
         row = [0]
         for column, target in enumerate(other):
             longest = above[column] + 1 if word == target else max(above[column + 1], row[-1])
             row.append(longest)
-    return row[-1]
+        lengths.append(row[-1])
+    return lengths
 
 
 def _words(text: str) -> Words:

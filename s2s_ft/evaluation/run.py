@@ -20,6 +20,7 @@ from s2s_ft.evaluation.files import (
 )
 from s2s_ft.evaluation.inputs import read_texts
 from s2s_ft.evaluation.options import EvaluationOptions, ProtocolOptions, ScoringOptions
+from s2s_ft.evaluation.protocols import settle
 from s2s_ft.evaluation.scores import Report
 from s2s_ft.evaluation.sentences import plain_lines
 from s2s_ft.evaluation.significance import Difference, comparison_table
@@ -155,15 +156,12 @@ def _warn_of_case(
     predictions: Sequence[str], references: Sequence[str], options: EvaluationOptions
 ) -> None:
     """An uncased model's texts can match no capital letter, which is easily overlooked."""
-    ignores_case = options.scoring.lowercase or options.protocol.protocol in ("qg", *_LOWERED)
+    ignores_case = options.scoring.lowercase or settle(options.protocol).family != "summary"
     if not ignores_case and _is_lower(predictions) and not _is_lower(references):
         logger.warning(
             "the predictions have no capital letters and the references do: BLEU and chrF "
             "compare case; --lowercase makes them ignore it"
         )
-
-
-_LOWERED = ("xglue_ntg", "xglue_qg")
 
 
 def _is_lower(texts: Sequence[str]) -> bool:

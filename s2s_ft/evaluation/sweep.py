@@ -77,7 +77,7 @@ def sweep(options: SweepOptions) -> int:
             written over.
         OSError: The JSON file cannot be written.
     """
-    from s2s_ft.decode.lines.traces import TRACE_SUFFIX, read_header, read_traces
+    from s2s_ft.decode.lines.traces import TRACE_SUFFIX, codec_of, read_header, read_traces
 
     files = options.traces
     name = files.input.removesuffix(TRACE_SUFFIX)
@@ -96,7 +96,8 @@ def sweep(options: SweepOptions) -> int:
     # Decoding takes a penalty below 0 for none.
     own = Setting(alpha=max(0.0, header.length_penalty), reward=header.length_reward)
     settings = list(dict.fromkeys([*settings_of(options.grid), own]))
-    chosen = Chosen(settings, header, _codec(header, options))
+    codec = codec_of(header, path, tokenizer_name=files.tokenizer_name, cache_dir=files.cache_dir)
+    chosen = Chosen(settings, header, codec)
     for trace in read_traces(path):
         chosen.add(trace)
     rows, draw = chosen.score(references, options)
@@ -260,20 +261,6 @@ def gain_over(best: Row, run_row: Row, draw: Draw) -> dict[str, float]:
     observed = best.objective - run_row.objective
     low, high = percentile_interval(gains)
     return {"value": observed, "low": low, "high": high, "p_value": p_value(gains, observed)}
-
-
-def _codec(header: TraceHeader, options: SweepOptions) -> TextCodec:
-    from s2s_ft.text import TextCodec
-
-    name = options.traces.tokenizer_name or header.tokenizer
-    cache = options.traces.cache_dir
-    codec = TextCodec.load(name, do_lower_case=header.do_lower_case, cache_dir=cache)
-    if codec.special.sep != header.eos_id:
-        raise ValueError(
-            f"--tokenizer_name: {name} ends a text with id {codec.special.sep}, the model behind "
-            f"the traces with {header.eos_id}; name the tokenizer of that model"
-        )
-    return codec
 
 
 if __name__ == "__main__":

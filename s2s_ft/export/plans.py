@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from s2s_ft.model.attention import AttentionCall, AttentionPlan, shared_heads
+from s2s_ft.model.attention import AttentionCall, AttentionPlan, attention, shared_heads
 from s2s_ft.model.pattern import distance_bias
 from s2s_ft.model.positions import RelativePositionBias
 
@@ -53,10 +53,7 @@ class EncodePlan(AttentionPlan):
             self._biases[call.window] = distance_bias(
                 self.real[:, None, :], self.positions, self.positions, self._relative, call.window
             )
-        heads = query.shape[1]
-        scores = torch.matmul(query * call.scaling, shared_heads(key, heads).transpose(-1, -2))
-        weights = (scores + self._biases[call.window]).softmax(dim=-1)
-        return torch.matmul(weights, shared_heads(value, heads))
+        return attention(query, key, value, self._biases[call.window], call)
 
 
 class StepPlan(AttentionPlan):
@@ -121,13 +118,13 @@ class StepPlan(AttentionPlan):
         query = query * call.scaling
         on_source = torch.matmul(query, source_key.transpose(-1, -2)) + source_bias
         on_target = torch.matmul(
-            self._per_beam(query), _all_heads(target_key, heads).transpose(-1, -2)
+            self._per_beam(query), shared_heads(target_key, heads, dim=2).transpose(-1, -2)
         )
         scores = torch.cat([self._per_beam(on_source), on_target + target_bias], dim=-1)
         weights = scores.softmax(dim=-1)
         size = source_key.shape[2]
         from_source = torch.matmul(self._per_example(weights[..., :size]), source_value)
-        from_target = torch.matmul(weights[..., size:], _all_heads(target_value, heads))
+        from_target = torch.matmul(weights[..., size:], shared_heads(target_value, heads, dim=2))
         return from_source + self._per_example(from_target)
 
     def _with_new_rows(self, layer: int, key: Tensor, value: Tensor) -> KeyValue:
@@ -170,9 +167,3 @@ def real_positions(lengths: Tensor, size: int) -> tuple[Tensor, Tensor]:
     column = torch.arange(size, device=lengths.device)
     real = column[None, :] < lengths[:, None]
     return real, torch.where(real, column[None, :], 0)
-
-
-def _all_heads(tensor: Tensor, heads: int) -> Tensor:
-    """[B, W, G, T, D] -> [B, W, H, T, D]."""
-    groups = heads // tensor.shape[2]
-    return tensor if groups == 1 else tensor.repeat_interleave(groups, dim=2)

@@ -16,8 +16,9 @@ from pathlib import Path
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
+from s2s_ft.cli import first_line
 from s2s_ft.model.adapters import NAME, adapted_layers, adapter_of, fresh_head, inject, require_peft
-from s2s_ft.model.files import first_line, read_weights
+from s2s_ft.model.files import read_weights
 from s2s_ft.model.located import SAFETENSORS
 from s2s_ft.model.parts import origin_of
 from s2s_ft.model.seq2seq import Seq2SeqModel

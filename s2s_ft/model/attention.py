@@ -198,9 +198,9 @@ def without_cudnn() -> Iterator[None]:
         switches.enable_cudnn_sdp(before)
 
 
-def shared_heads(tensor: Tensor, num_heads: int) -> Tensor:
+def shared_heads(tensor: Tensor, num_heads: int, dim: int = 1) -> Tensor:
     """[B, G, K, D] -> [B, H, K, D]: each key/value head serves H / G query heads (grouped-query
-    attention).
+    attention); the heads may lie in another dimension.
     """
-    groups = num_heads // tensor.shape[1]
-    return tensor if groups == 1 else tensor.repeat_interleave(groups, dim=1)
+    groups = num_heads // tensor.shape[dim]
+    return tensor if groups == 1 else tensor.repeat_interleave(groups, dim=dim)

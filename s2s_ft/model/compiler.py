@@ -15,8 +15,7 @@ from typing import ParamSpec, TypeVar
 import torch
 from torch._dynamo.exc import TorchDynamoException
 
-from s2s_ft.cli import EnvironmentFault
-from s2s_ft.model.files import first_line
+from s2s_ft.cli import EnvironmentFault, first_line
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")

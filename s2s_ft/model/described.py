@@ -13,8 +13,7 @@ from typing import Any
 import transformers
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
-from s2s_ft.cli import EnvironmentFault
-from s2s_ft.model.files import first_line
+from s2s_ft.cli import EnvironmentFault, first_line
 from s2s_ft.model.foreign import (
     BLOCK,
     family_config,
@@ -29,6 +28,9 @@ from s2s_ft.model.seq2seq import Seq2SeqSettings
 
 NOT_FINE_TUNED = "pretrained_only"
 """Key in our block that says of a converted checkpoint that it cannot generate yet."""
+
+CONFIG_NOISE = {"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"}
+"""Config entries that say where a model comes from, not what it computes."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from s2s_ft.cli import EnvironmentFault
+from s2s_ft.cli import EnvironmentFault, first_line
 
 NO_WEIGHTS = {
     b"version https://git-lfs": "is a Git LFS pointer and no weights; fetch them with git lfs pull",
@@ -82,11 +82,6 @@ def refuse_stand_in(file: Path) -> None:
     for mark, fault in NO_WEIGHTS.items():
         if start.lstrip().startswith(mark):
             raise ValueError(f"{file} {fault}")
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    return str(error).strip().split("\n")[0] or type(error).__name__
 
 
 def _from_safetensors(file: Path, read: Callable[[Any], Any]) -> Any:

@@ -21,14 +21,15 @@ from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
+from s2s_ft.cli import first_line
 from s2s_ft.model.attention import IMPLEMENTATION
-from s2s_ft.model.files import first_line, read_weights, weight_names
+from s2s_ft.model.files import read_weights, weight_names
 from s2s_ft.model.finite import has_finite_ends
 from s2s_ft.model.heads import is_head_weight
 from s2s_ft.model.interface import masked_lm_class
 from s2s_ft.model.legacy import RELATIVE_BIAS, Renamed, is_legacy, renamed_weights
 from s2s_ft.model.located import locate, weights_of, why_no_weights
-from s2s_ft.model.saving import quiet
+from s2s_ft.model.quiet import quiet
 
 Shape = tuple[int, ...]
 

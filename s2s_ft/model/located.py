@@ -79,6 +79,11 @@ def weights_of(located: Located, cache_dir: str | None) -> tuple[Path, ...]:
     return located.weights if located.is_local else _on_hub(located.name, cache_dir)
 
 
+def weight_files(folder: Path) -> list[Path]:
+    """The weight file or shards that lie in a folder, whatever an index says; none for a hub id."""
+    return sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+
+
 def why_no_weights(located: Located, flag: str) -> str:
     """What to say of a checkpoint without weights that torch could read."""
     folder = Path(located.name)

@@ -23,15 +23,17 @@ FILE = "README.md"
 
 TAGS = ("s2s-ft", "sequence-to-sequence", "transformers", "safetensors")
 
-METRIC_NAMES = {
+SCORE_NAMES = {
     "rouge1": "ROUGE-1",
     "rouge2": "ROUGE-2",
     "rougeL": "ROUGE-L",
     "bleu": "BLEU",
-    "chrf": "chrF",
-    "loss": "Loss (nats per token)",
+    "chrf": "chrF2",
 }
 """How scores are written, by the names that evaluation has for them."""
+
+METRIC_NAMES = {**SCORE_NAMES, "loss": "Loss (nats per token)"}
+"""The same, with what else held-out rows are measured by."""
 
 _METRIC_TYPES = {"rouge1": "rouge", "rouge2": "rouge", "rougeL": "rouge"}
 

@@ -10,9 +10,10 @@ behind it. That order is all that is used.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from s2s_ft.model.heads import is_head_weight
@@ -63,6 +64,22 @@ def encoder_layers(encoder: PreTrainedModel) -> list[tuple[str, nn.Module]]:
         f"encoders of type '{encoder.config.model_type}' keep their layers in no single list, so "
         "--layer_decay, --unfreeze_steps, --torch_compile and --peft cannot be used with them"
     )
+
+
+def tied_names(encoder: PreTrainedModel) -> set[str]:
+    """Names of the weights that are others under a second name, which files hold once."""
+    return set(getattr(encoder, "all_tied_weights_keys", None) or {})
+
+
+def put_weights(encoder: PreTrainedModel, weights: Mapping[str, Tensor]) -> list[str]:
+    """Put weights into an encoder.
+
+    Returns:
+        Names of those that it has and `weights` lacks, and the other way round.
+    """
+    missing, unexpected = encoder.load_state_dict(weights, strict=False)
+    tied = tied_names(encoder)
+    return [*(name for name in missing if name not in tied), *unexpected]
 
 
 def weight_depths(encoder: PreTrainedModel) -> dict[str, int]:

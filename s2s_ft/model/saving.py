@@ -8,26 +8,24 @@ adapter is saved by itself (`adapter_files.py`), its two files stand in the plac
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import transformers
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
 
+from s2s_ft.cli import listed
 from s2s_ft.model.adapter_files import save_adapter
 from s2s_ft.model.adapters import adapter_of, load_trainable, merged_weights, save_trainable
 from s2s_ft.model.files import read_weights
+from s2s_ft.model.foreign import BLOCK
 from s2s_ft.model.legacy import RELATIVE_BIAS
 from s2s_ft.model.located import SAFETENSORS
-from s2s_ft.model.parts import origin_of
+from s2s_ft.model.parts import origin_of, put_weights, tied_names
+from s2s_ft.model.quiet import quiet
 from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.text import TextCodec
-
-BLOCK = "s2s_ft"
-"""Key of our settings in `config.json`."""
 
 
 def save(
@@ -60,7 +58,7 @@ def save(
     else:
         if adapter is not None:
             state = merged_weights(model)
-        weights = _weights_of(model, model.state_dict() if state is None else state)
+        weights = stored_weights(model, model.state_dict() if state is None else state)
         with quiet():
             # Under the names of the module: transformers would go back to those of the files that
             # it read, which for a family whose weights it cut or joined are other tensors.
@@ -108,13 +106,9 @@ def load_weights(model: Seq2SeqModel, folder: str | Path) -> None:
     if model.relative_position_bias is not None:
         assert bias is not None, "saved with its bias"
         model.relative_position_bias.weight.data.copy_(bias)
-    missing, unexpected = model.encoder.load_state_dict(weights, strict=False)
-    tied = set(getattr(model.encoder, "all_tied_weights_keys", None) or {})
-    absent = [name for name in missing if name not in tied]
-    if absent or unexpected:
-        raise ValueError(
-            f"{folder}/{SAFETENSORS} does not fit the model: {listed([*absent, *unexpected])}"
-        )
+    unfit = put_weights(model.encoder, weights)
+    if unfit:
+        raise ValueError(f"{folder}/{SAFETENSORS} does not fit the model: {listed(unfit, 8)}")
 
 
 def _base_config(encoder: PreTrainedModel) -> PreTrainedConfig:
@@ -127,27 +121,8 @@ def _base_config(encoder: PreTrainedModel) -> PreTrainedConfig:
     return config
 
 
-def _weights_of(model: Seq2SeqModel, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def stored_weights(model: Seq2SeqModel, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights of a checkpoint, under the encoder's own names; tied ones once."""
-    tied = set(getattr(model.encoder, "all_tied_weights_keys", None) or {})
+    tied = tied_names(model.encoder)
     weights = {name.removeprefix("encoder."): tensor.detach() for name, tensor in state.items()}
     return {name: tensor for name, tensor in weights.items() if name not in tied}
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """transformers' load report off: what matters of it is said in our own words."""
-    level = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers.logging.set_verbosity(level)
-        transformers.logging.enable_progress_bar()
-
-
-def listed(names: list[str], most: int = 8) -> str:
-    """Names in a row, the tail counted."""
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest

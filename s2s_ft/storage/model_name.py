@@ -2,7 +2,11 @@
 only).
 """
 
+import re
 from pathlib import Path
+
+CHECKPOINT = re.compile(r"ckpt-(\d+)")
+"""What the folders of checkpoints are called."""
 
 MOST_NAMED = 5
 """Folders that a message names."""
@@ -42,8 +46,13 @@ def folders_beside(name: str) -> str:
 
 def step_of(folder: Path) -> int:
     """The number in `ckpt-<step>`, -1 for anything else."""
-    number = folder.name.removeprefix("ckpt-")
-    return int(number) if number.isdigit() else -1
+    named = CHECKPOINT.fullmatch(folder.name)
+    return int(named[1]) if named else -1
+
+
+def checkpoint_name(step: int) -> str:
+    """What the checkpoint after some updates is called."""
+    return f"ckpt-{step}"
 
 
 def _is_in_a_run(name: str) -> bool:

@@ -19,6 +19,7 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import PreTrainedTokenizerFast
 
+from s2s_ft.cli import listed
 from s2s_ft.text.spacing import is_unspaced
 from s2s_ft.text.words import WORD_PIECE_PREFIX
 
@@ -96,8 +97,8 @@ def add_tokens(tokenizer: PreTrainedTokenizerFast, tokens: Sequence[str]) -> tup
     ids = [now[token] for token in fresh]
     if len({*ids, *vocabulary.values()}) != len(ids) + len(set(vocabulary.values())):
         raise ValueError(
-            f"the tokenizer has no free ids for new tokens, and would give {_some(fresh)} those of "
-            "others; use another tokenizer"
+            "the tokenizer has no free ids for new tokens, and would give "
+            f"{listed(fresh, 5)} those of others; use another tokenizer"
         )
     unknown = tokenizer.unk_token_id
     known_pieces = [tuple(each for each in row if each != unknown) for row in pieces]
@@ -164,7 +165,7 @@ def _unknown_tokens(
         else:
             fresh[looked_for] = token
     if known:
-        logger.info("the tokenizer has %d of the tokens already: %s", len(known), _some(known))
+        logger.info("the tokenizer has %d of the tokens already: %s", len(known), listed(known, 5))
     return list(fresh.values())
 
 
@@ -188,9 +189,3 @@ def _drops_space_before(backend: Any, token: str) -> bool:
         backend.encode(f".{space}{token}", add_special_tokens=False).ids for space in (" ", "")
     )
     return bool(with_space == without)
-
-
-def _some(tokens: Sequence[str], most: int = 5) -> str:
-    """The first tokens, the rest counted."""
-    rest = f" and {len(tokens) - most} more" if len(tokens) > most else ""
-    return ", ".join(tokens[:most]) + rest

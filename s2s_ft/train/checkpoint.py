@@ -27,7 +27,9 @@ from s2s_ft.cli import EnvironmentFault
 from s2s_ft.model.located import SAFETENSORS
 from s2s_ft.options import TrainOptions
 from s2s_ft.storage.checkpoint_record import RECORD, find_fault
+from s2s_ft.storage.model_name import CHECKPOINT, step_of
 from s2s_ft.storage.output_file import clear_partials
+from s2s_ft.storage.output_folder import make_writable
 from s2s_ft.train.folders import make_folder, put_right, remove, writing_in
 from s2s_ft.train.lines import METRICS, OPTIONS, SAMPLES
 
@@ -35,8 +37,7 @@ logger = logging.getLogger(__name__)
 
 OPTIMIZER = "optimizer.safetensors"
 BEST = "best"
-_FOLDER = re.compile(r"ckpt-(\d+)")
-_OURS = re.compile(r"ckpt-\d+|best")
+_OURS = re.compile(f"{CHECKPOINT.pattern}|{BEST}")
 
 
 def prepare_output_folder(output_dir: Path) -> None:
@@ -47,9 +48,7 @@ def prepare_output_folder(output_dir: Path) -> None:
     """
     with writing_in(output_dir):
         make_folder(output_dir)
-        probe = output_dir / ".write-test"
-        probe.write_bytes(b"")
-        probe.unlink()
+        make_writable(output_dir)
         put_right(output_dir, _OURS)
         for name in (OPTIONS, METRICS, SAMPLES):  # which nobody writes but who has the folder
             clear_partials(output_dir / name)
@@ -57,15 +56,8 @@ def prepare_output_folder(output_dir: Path) -> None:
 
 def checkpoint_folders(output_dir: Path) -> list[Path]:
     """Every `ckpt-<step>` folder, the newest first, whatever state it is in."""
-    found = [
-        path for path in output_dir.iterdir() if _FOLDER.fullmatch(path.name) and path.is_dir()
-    ]
-    return sorted(found, key=checkpoint_step, reverse=True)
-
-
-def checkpoint_step(folder: Path) -> int:
-    """The step in the name of a checkpoint folder."""
-    return int(folder.name.removeprefix("ckpt-"))
+    found = [path for path in output_dir.iterdir() if step_of(path) >= 0 and path.is_dir()]
+    return sorted(found, key=step_of, reverse=True)
 
 
 def check_overwriting(options: TrainOptions) -> None:

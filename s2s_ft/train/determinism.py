@@ -14,8 +14,7 @@ from contextlib import contextmanager
 
 import torch
 
-from s2s_ft.cli import EnvironmentFault
-from s2s_ft.model.files import first_line
+from s2s_ft.cli import EnvironmentFault, first_line
 
 _CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
 _EXACT = (":4096:8", ":16:8")

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.distributed.tensor import DTensor
 
-from s2s_ft.cli import TrainingFault
+from s2s_ft.cli import TrainingFault, listed
 from s2s_ft.model.finite import has_finite_ends
 from s2s_ft.train.distributed import World
 from s2s_ft.train.feed import MicroBatch
@@ -79,9 +79,8 @@ def check_weights(model: nn.Module, world: World, step: int) -> None:
 def _named(parts: Sequence[MicroBatch]) -> str:
     """The examples of some micro-batches."""
     rows = np.concatenate([part.indices for part in parts])
-    first = ", ".join(str(row) for row in rows[:MAX_EXAMPLES_NAMED])
-    more = f" and {len(rows) - MAX_EXAMPLES_NAMED} more" if len(rows) > MAX_EXAMPLES_NAMED else ""
-    return f"examples {first}{more} (rows of the training data, from 0)"
+    named = listed([str(row) for row in rows], MAX_EXAMPLES_NAMED)
+    return f"examples {named} (rows of the training data, from 0)"
 
 
 def _first_bad_parameter(model: nn.Module) -> str:

@@ -9,7 +9,6 @@ said and taken up.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import platform
 from collections.abc import Iterator, Mapping
@@ -18,9 +17,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from s2s_ft.data.features import FeatureStore
+from s2s_ft.model.described import CONFIG_NOISE
+from s2s_ft.model.fingerprint import fingerprint, shortened
+from s2s_ft.model.foreign import BLOCK
 from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.options import TrainOptions, as_dict
 from s2s_ft.options.adapter import AdapterOptions
@@ -53,16 +53,6 @@ TOLD = ("optimization", "validation", "adapter", "checkpoint", "runtime")
 
 UNTOLD = ("checkpoint output_dir", "checkpoint overwrite_output_dir", "runtime local_rank")
 """Options in these groups that change nothing of a run that goes on."""
-
-_CONFIG_NOISE = {
-    "_name_or_path",
-    "architectures",
-    "dtype",
-    "torch_dtype",
-    "transformers_version",
-    "s2s_ft",
-}
-"""Config entries that say where a model comes from, not what it computes."""
 
 _DECIDE_THE_END = (
     "dev_file",
@@ -134,7 +124,7 @@ class RunFacts:
             ],
             "seed": options.runtime.seed,
             "model config": {
-                key: value for key, value in config.items() if key not in _CONFIG_NOISE
+                key: value for key, value in config.items() if key not in {*CONFIG_NOISE, BLOCK}
             },
             "adapter": _shape_of(options.adapter),
             "trained word embeddings": not options.model.fix_word_embedding,
@@ -234,30 +224,15 @@ def _shape_of(adapter: AdapterOptions) -> dict[str, Any] | str:
     return {key: value for key, value in asdict(adapter).items() if key != "peft_save"}
 
 
-def fingerprint(model: nn.Module) -> str:
-    """SHA-256 of all weights, whatever their names and their order."""
-    digests = [
-        hashlib.sha256(weight.detach().cpu().contiguous().numpy().data).digest()
-        for weight in model.parameters()
-    ]
-    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
-
-
 def _differences(name: str, before: Any, now: Any) -> Iterator[tuple[str, str, str]]:
     """Name, old and new value of what differs, where both sides know it (libraries change)."""
     if isinstance(before, dict) and isinstance(now, dict):
         for key in before.keys() & now.keys():
             yield from _differences(f"{name} {key}", before[key], now[key])
     elif _plain(before) != _plain(now):
-        yield name, _short(before), _short(now)
+        yield name, shortened(before), shortened(now)
 
 
 def _plain(value: Any) -> Any:
     """A value as JSON gives it back: tuples are lists there."""
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _short(value: Any) -> str:
-    """A value for a message; fingerprints are cut."""
-    text = str(value)
-    return f"{text[:12]}…" if len(text) == 64 else text

@@ -22,6 +22,7 @@ from s2s_ft.model.located import SAFETENSORS
 from s2s_ft.model.model_card import write_model_card
 from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.storage.checkpoint_record import FORMAT, Record, read_record
+from s2s_ft.storage.model_name import checkpoint_name
 from s2s_ft.text import TextCodec
 from s2s_ft.train.arithmetic import attention_of
 from s2s_ft.train.card import (
@@ -101,7 +102,7 @@ def save_checkpoint(  # noqa: PLR0913 (each of them is a part of what is saved)
         TrainingFault: The weights are not finite.
     """
     check_weights(state.model, state.world, state.step)
-    final = output_dir / f"ckpt-{state.step}"
+    final = output_dir / checkpoint_name(state.step)
     weights = full_model_state(state.model)
     moments = full_optimizer_state(state.model, state.optimizer)
 

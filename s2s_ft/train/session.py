@@ -1,8 +1,8 @@
 """Who did the work: the machine, the versions and the command of each time a run was started.
 
 Notable: a run may be started many times, on other machines and with other versions, and all of
-them belong to what it became. What is told is enough to compare speeds and to repeat the run; no
-name of a user or of a machine is among it.
+them belong to what it became. What is told is enough to compare speeds and to repeat the run; the
+command is told as it was given, its paths included.
 """
 
 from __future__ import annotations

@@ -9,12 +9,13 @@ import torch
 from torch import nn
 
 from s2s_ft.model.distillation import Teacher
+from s2s_ft.model.fingerprint import fingerprint
 from s2s_ft.model.positions import num_positions
 from s2s_ft.model.pretrained import load_finetuned
 from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.options import TrainOptions
 from s2s_ft.text import TextCodec
-from s2s_ft.train.identity import NONE, fingerprint
+from s2s_ft.train.identity import NONE
 
 logger = logging.getLogger(__name__)
 

@@ -18,9 +18,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from s2s_ft.model.located import weight_files
 from s2s_ft.model.parts import origin_of
 from s2s_ft.model.positions import position_offset
 from s2s_ft.model.pretrained import load_unchanged
+from s2s_ft.model.saving import stored_weights
 from s2s_ft.model.seq2seq import Seq2SeqModel
 from s2s_ft.model.vocabulary import change_rows
 
@@ -89,13 +91,8 @@ class TrimmedModel:
         encoder = self.model.encoder
         encoder.config.dtype = self.stored
         encoder.config.save_pretrained(folder)
-        left_out = {*(getattr(encoder, "all_tied_weights_keys", None) or {})}
-        left_out |= origin_of(encoder).fresh
-        state = {
-            name.removeprefix("encoder."): tensor
-            for name, tensor in self.model.state_dict().items()
-        }
-        weights = {name: self._as_stored(x) for name, x in state.items() if name not in left_out}
+        state, fresh = stored_weights(self.model, self.model.state_dict()), origin_of(encoder).fresh
+        weights = {name: self._as_stored(x) for name, x in state.items() if name not in fresh}
         save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
         if self.generation:
             text = json.dumps(self.generation, indent=2, ensure_ascii=False) + "\n"
@@ -132,7 +129,7 @@ def _token_ids(config: Mapping[str, Any]) -> list[tuple[str, int]]:
 def _stored_format(name: str) -> torch.dtype:
     """Half precision if all weights of a folder are in one kind of it, else float32."""
     formats: set[str] = set()
-    for file in _weight_files(Path(name)):
+    for file in weight_files(Path(name)):
         if file.suffix != ".safetensors":
             return torch.float32
         with safe_open(str(file), framework="pt") as tensors:
@@ -144,17 +141,12 @@ def _num_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _weight_files(folder: Path) -> list[Path]:
-    """The files of a folder that hold weights; none for a hub id."""
-    return sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
-
-
 def _file_sizes(folder: Path) -> tuple[int | None, int | None]:
     """Bytes of the weights and the tokenizer in a folder, None where they are elsewhere."""
     tokenizer = [folder / name for name in ("tokenizer.json", "vocab.txt", "vocab.json")]
     files = [path for path in tokenizer if path.is_file()][:1]
     weights, vocabulary = (
-        sum(path.stat().st_size for path in each) or None for each in (_weight_files(folder), files)
+        sum(path.stat().st_size for path in each) or None for each in (weight_files(folder), files)
     )
     return weights, vocabulary
 

@@ -48,7 +48,7 @@ def test_scores_are_printed_and_written(tmp_path: Path, gold: Path) -> None:
     [
         ("one\n", "has 1 rows, but --gold"),
         ("", "the file is empty"),
-        ('{"text": 3}\n{"text": ""}\n', "line 1: `text` holds no text"),
+        ('{"text": 3}\n{"text": ""}\n', "line 1: 'text' is a number"),
         (None, "there is no such file"),
     ],
 )

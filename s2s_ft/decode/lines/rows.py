@@ -95,7 +95,7 @@ class RowReader:
         if not self._format:
             self._format = "jsonl" if raw.lstrip().startswith((b"{", b"[")) else "text"
         here = RawRow(self._file, line, raw)
-        row = _text_row(here) if self._format == "text" else self._json_row(here)
+        row = Row(here.text(), line) if self._format == "text" else self._json_row(here)
         if row is None or not self._options.tokenized_input or not isinstance(row.source, str):
             return row
         return replace(row, source=row.source.split())
@@ -185,17 +185,6 @@ def _format_by_name(options: DecodeDataOptions) -> str:
         return options.input_format
     name = options.input_file.removesuffix(".gz")
     return _FORMAT_OF_ENDING.get(Path(name).suffix.lower(), "")
-
-
-def _text_row(here: RawRow) -> Row:
-    try:
-        text = here.raw.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
-    except UnicodeDecodeError as fault:
-        raise here.fault(
-            f"not UTF-8 (byte {fault.start + 1} of the line is 0x{here.raw[fault.start]:02x}); "
-            "convert the input, for example with iconv -t UTF-8"
-        ) from fault
-    return Row(text, here.line)
 
 
 def phrases_of(value: Text | None) -> tuple[str, ...]:

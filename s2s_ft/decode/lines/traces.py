@@ -18,9 +18,12 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from s2s_ft.decode.search.hypotheses import Trace
+
+if TYPE_CHECKING:
+    from s2s_ft.text import TextCodec
 
 TRACE_SUFFIX = ".trace.jsonl"
 _FORMAT = "s2s-ft trace"
@@ -86,6 +89,39 @@ def read_traces(path: Path) -> Iterator[Trace]:
             f"{path}: holds {count} of the {header.num_examples} examples that its first line "
             "announces; decode again"
         )
+
+
+def codec_of(
+    header: TraceHeader,
+    path: Path,
+    *,
+    tokenizer_name: str | None,
+    cache_dir: str | None,
+    do_lower_case: bool = False,
+) -> TextCodec:
+    """The tokenizer that the ids of a trace file belong to.
+
+    Args:
+        header: Of the file.
+        path: The file, for messages.
+        tokenizer_name: Another tokenizer than the header names, or None.
+        cache_dir: Where fetched files are kept.
+        do_lower_case: Lower case, whatever the header says.
+
+    Raises:
+        ValueError: It ends a text with another id than the run did.
+    """
+    from s2s_ft.text import TextCodec  # slow, and traces are read without it
+
+    name = tokenizer_name or header.tokenizer
+    lower = do_lower_case or header.do_lower_case
+    codec = TextCodec.load(name, do_lower_case=lower, cache_dir=cache_dir)
+    if codec.special.sep != header.eos_id:
+        raise ValueError(
+            f"--tokenizer_name: {name} ends a text with id {codec.special.sep}, the model behind "
+            f"{path} with {header.eos_id}; name the tokenizer of that model"
+        )
+    return codec
 
 
 def _open(path: Path) -> TextIO:

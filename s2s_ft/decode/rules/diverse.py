@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from s2s_ft.decode.search.beams import ABSENT
+from s2s_ft.decode.search.beams import filled_up
 from s2s_ft.decode.search.requests import FORBIDDEN, Choice, Progress
 from s2s_ft.decode.search.settings import SearchSettings
 
@@ -78,20 +77,8 @@ class DiverseGroups:
         flat = totals.flatten(1)
         new_totals, picked = flat.topk(min(self._size, flat.shape[1]), dim=-1)
         parents = picked // tokens.shape[-1]
-        return _filled_up(
+        return filled_up(
             Choice(new_totals, parents, tokens.flatten(1).gather(1, picked)),
             self._size,
             self._settings.eos_id,
         )
-
-
-def _filled_up(choice: Choice, size: int, eos_id: int) -> Choice:
-    """The same beams, and where there are fewer than `size`, ones that have ended and never win."""
-    missing = size - choice.tokens.shape[1]
-    if missing <= 0:
-        return choice
-    return Choice(
-        F.pad(choice.totals, (0, missing), value=ABSENT),
-        F.pad(choice.parents, (0, missing)),
-        F.pad(choice.tokens, (0, missing), value=eos_id),
-    )

@@ -78,7 +78,7 @@ class Beams:
 
     def after(self, choice: Choice, settings: SearchSettings) -> tuple[Beams, Choice]:
         """The state after a step, and the choice with as many beams as there must be."""
-        choice = _filled_up(choice, settings)
+        choice = filled_up(choice, settings.beam_size, settings.eos_id)
         parents, tokens = choice.parents, choice.tokens
         is_end = tokens == settings.eos_id
         was_ended = self.ended.gather(1, parents)
@@ -150,16 +150,16 @@ def _are_worse_twins(history: Tensor, totals: Tensor, counted: Tensor) -> Tensor
     return (same & (better | first)).any(dim=-1)
 
 
-def _filled_up(choice: Choice, settings: SearchSettings) -> Choice:
+def filled_up(choice: Choice, size: int, eos_id: int) -> Choice:
     """A choice of as many beams as there must be; the missing ones count as ended and absent."""
-    missing = settings.beam_size - choice.totals.shape[1]
+    missing = size - choice.totals.shape[1]
     if missing <= 0:
         return choice
     pad = (0, missing)
     return Choice(
         torch.nn.functional.pad(choice.totals, pad, value=ABSENT),
         torch.nn.functional.pad(choice.parents, pad),
-        torch.nn.functional.pad(choice.tokens, pad, value=settings.eos_id),
+        torch.nn.functional.pad(choice.tokens, pad, value=eos_id),
     )
 
 

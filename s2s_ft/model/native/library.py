@@ -25,7 +25,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from s2s_ft.model.files import first_line
+from s2s_ft.cli import first_line
 
 logger = logging.getLogger(__name__)
 

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from s2s_ft.model.model_card import SCORE_NAMES
 from s2s_ft.train.lines import (
     END,
     LOOK,
@@ -28,14 +29,7 @@ from s2s_ft.train.lines import (
 from s2s_ft.train.report.charts import Curve
 from s2s_ft.train.report.sound import group_of, is_number, sound_lines
 
-TITLES = {
-    "loss": "loss",
-    "rouge1": "ROUGE-1",
-    "rouge2": "ROUGE-2",
-    "rougeL": "ROUGE-L",
-    "bleu": "BLEU",
-    "chrf": "chrF2",
-}
+TITLES = {"loss": "loss", **SCORE_NAMES}
 """What looks measure, as it is called on the page."""
 
 

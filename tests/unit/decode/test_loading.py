@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from s2s_ft.decode import loading
-from s2s_ft.decode.identity import weights_of
+from s2s_ft.model.fingerprint import fingerprint
 from s2s_ft.model.pretrained import load_finetuned
 from s2s_ft.model.seq2seq import Seq2SeqSettings
 from s2s_ft.options import DecodeOptions, build
@@ -29,7 +29,7 @@ def test_weights_are_hashed_as_the_files_hold_them_and_packed_where_that_is_aske
     plain = loading.load(name, options, cpu)
     told = loading.load(name, options, cpu, hash_weights=True, pack_weights=False)
     assert plain.weights == ""
-    assert told.weights == weights_of(load_finetuned(name))
+    assert told.weights == fingerprint(load_finetuned(name))
     assert plain.config == told.config
     kinds = {type(module) for module in told.model.modules()}
     packed = {type(module) for module in plain.model.modules()} - kinds

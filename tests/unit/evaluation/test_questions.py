@@ -12,7 +12,7 @@ from nltk.translate.bleu_score import corpus_bleu
 from s2s_ft.evaluation.options import ProtocolOptions, ScoringOptions
 from s2s_ft.evaluation.questions import (
     Questions,
-    common_length,
+    common_lengths,
     group_by_source,
     measure_questions,
     rouge_l,
@@ -89,8 +89,8 @@ def test_common_length_is_that_of_the_longest_subsequence() -> None:
     one, other = list("abcbdab"), list("bdcaba")
     subsequences = {c for n in range(8) for c in combinations(other, n)}
     longest = max(len(c) for n in range(8) for c in combinations(one, n) if c in subsequences)
-    assert common_length(one, other) == longest == 4
-    assert common_length([], other) == 0
+    assert common_lengths(one, other)[-1] == longest == 4
+    assert common_lengths([], other) == [0]
 
 
 def test_rouge_l_takes_the_best_precision_and_the_best_recall() -> None:

@@ -40,7 +40,7 @@ def test_the_hub_reads_the_front_matter() -> None:
     assert {"s2s-ft", "roberta", "causal"} <= set(data.tags)
     assert data.metrics == ["bleu", "chrf", "loss", "rouge"]
     found = {each.metric_name: each.metric_value for each in data.eval_results}
-    assert found == {"ROUGE-1": 30.123, "BLEU": 9.9, "chrF": 40.0, "Loss (nats per token)": 2.3457}
+    assert found == {"ROUGE-1": 30.123, "BLEU": 9.9, "chrF2": 40.0, "Loss (nats per token)": 2.3457}
     assert {each.dataset_name for each in data.eval_results} == {"dev.jsonl"}
     assert data.model_name == "headlines"
 

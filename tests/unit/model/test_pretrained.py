@@ -16,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForMaskedLM
+from transformers import logging as progress
 
 from s2s_ft.methods import METHODS, method_named
 from s2s_ft.model.positions import num_positions
@@ -110,6 +111,17 @@ def without_head(checkpoint: Path, folder: Path) -> Path:
     }
     save_file(body, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
+
+
+@pytest.mark.parametrize("has_bars", [True, False])
+def test_progress_bars_are_afterwards_as_they_were(
+    tiny_checkpoint: Callable[[str], Path], has_bars: bool
+) -> None:
+    (progress.enable_progress_bar if has_bars else progress.disable_progress_bar)()
+    loaded(tiny_checkpoint("bert"))
+    is_enabled = progress.is_progress_bar_enabled()
+    progress.enable_progress_bar()
+    assert is_enabled == has_bars
 
 
 @pytest.mark.parametrize("family", ["bert", "electra", "roberta"])

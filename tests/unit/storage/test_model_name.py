@@ -42,6 +42,8 @@ def test_a_folder_in_the_place_of_an_owner_may_be_one_by_chance(tmp_path):
     (tmp_path / "owner" / "model").mkdir(parents=True)
     assert not is_missing_path("owner/name")
     assert is_missing_path("owner/ckpt-3")
+    assert not is_missing_path("owner/500")  # a number alone is no checkpoint's name
+    assert not is_missing_path("owner/ckpt-²")
     told = "; the hub is not asked for it, as owner is a folder here"
     assert folders_beside("owner/ckpt-3") == told
 

@@ -24,7 +24,7 @@ def test_every_checkpoint_has_a_card(run: Train, output_dir: Path, data_file: Pa
     )
     best = ModelCard.load(output_dir / "best" / "README.md")
     found = {each.metric_name: each.metric_value for each in best.data.eval_results}
-    assert {"Loss (nats per token)", "ROUGE-1", "BLEU", "chrF"} <= found.keys()
+    assert {"Loss (nats per token)", "ROUGE-1", "BLEU", "chrF2"} <= found.keys()
     for told in ("`train.jsonl` (16 rows)", "(16 rows)", "--beam_size 2 --length_penalty 0.5"):
         assert told in best.text, told
     assert "`--learning_rate` | `0.001`" in best.text
