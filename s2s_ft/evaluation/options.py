@@ -251,6 +251,7 @@ class EvaluationOptions:
 
     def __post_init__(self) -> None:
         """Check what the groups cannot see alone."""
+        self._refuse_what_a_protocol_settles()
         comparison = self.comparison
         if comparison.baselines or comparison.examples or self.protocol.protocol == "qg":
             return
@@ -264,3 +265,15 @@ class EvaluationOptions:
                     f"--{name} serves --baselines, --examples and --protocol qg: give one of them "
                     "too or leave it out"
                 )
+
+    def _refuse_what_a_protocol_settles(self) -> None:
+        """Questions are cut into the Penn Treebank's words; of titles only BLEU is shown."""
+        settled = {
+            "qg": ("no_stemmer", "tokenizer", "bleu_tokenizer"),
+            "xglue_ntg": ("no_stemmer", "tokenizer"),
+            "xglue_qg": ("no_stemmer", "tokenizer"),
+        }
+        protocol = self.protocol.protocol
+        for name in settled.get(protocol, ()):
+            if getattr(self.scoring, name) != getattr(ScoringOptions, name):
+                raise ValueError(f"--{name} has no effect with --protocol {protocol}: leave it out")

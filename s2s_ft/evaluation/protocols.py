@@ -79,7 +79,7 @@ def settle(options: ProtocolOptions) -> Protocol:
     protocol = PROTOCOLS[options.protocol]
     switches = {
         "sentences": options.sentences,
-        "rejoin": None if options.rejoin_tokens is None else options.rejoin_tokens == "on",
+        "rejoin_tokens": None if options.rejoin_tokens is None else options.rejoin_tokens == "on",
         "brackets": options.brackets,
         "drop_short": options.drop_short,
         "duplicate_rate": options.duplicate_rate,
@@ -91,6 +91,8 @@ def settle(options: ProtocolOptions) -> Protocol:
             f"--protocol qg: its texts are cut into the Penn Treebank's words; leave out "
             f"{', '.join('--' + name for name in given)}"
         )
+    if "rejoin_tokens" in given:
+        given["rejoin"] = given.pop("rejoin_tokens")
     return replace(protocol, **given)  # type: ignore[arg-type]
 
 
@@ -143,12 +145,10 @@ def first_words_of(sentences: list[str], count: int) -> list[str]:
 
 
 def _sentences(text: str, protocol: Protocol) -> list[str]:
-    if protocol.sentences == "rules":
-        sentences = split_sentences(text)
-    else:
-        sentences = plain_lines(text).split("\n")
+    lines = plain_lines(text).split("\n")
     if protocol.sentences == "one":
-        sentences = [" ".join(sentences)]
-    if protocol.rejoin:
-        sentences = [rejoin_tokens(sentence) for sentence in sentences]
+        lines = [" ".join(lines)]
+    if protocol.rejoin:  # first, or `3 . 5` would be the end of a sentence and another's beginning
+        lines = [rejoin_tokens(line) for line in lines]
+    sentences = split_sentences("\n".join(lines)) if protocol.sentences == "rules" else lines
     return [bracket_tokens(sentence, protocol.brackets) for sentence in sentences if sentence]

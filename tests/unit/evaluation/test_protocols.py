@@ -41,6 +41,16 @@ def test_each_switch_by_itself() -> None:
     assert prepared(brackets="round") == [first, second, third, "-LRB- a b c -RRB-"]
 
 
+@pytest.mark.parametrize("drop_short", [0, 4])
+def test_tokens_are_put_together_before_sentences_end_at_them(drop_short: int) -> None:
+    tokens = "the army of the u . s . paid 3 . 5 million dollars . we do n ' t know . . . why ."
+    written = "the army of the u.s. paid 3.5 million dollars . we do n't know ... why ."
+    protocol = Protocol(sentences="rules", rejoin=True, drop_short=drop_short)
+    found = prepare_prediction(tokens, protocol)
+    assert found == prepare_prediction(written, protocol)
+    assert ("paid 3.5 million dollars ." in found, "why ." in found) == (True, drop_short == 0)
+
+
 def test_cnn_dm_does_all_of_it_to_predictions_and_only_spells_references() -> None:
     lines = SUMMARY.split(" [X_SEP] ")
     protocol = settle(ProtocolOptions(protocol="cnndm"))

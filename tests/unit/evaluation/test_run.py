@@ -106,6 +106,19 @@ def test_sources_may_stand_in_a_file_of_their_own(
         (["--group_key", "src"], "--group_key has no effect without --protocol qg"),
         (["--every_prediction"], "--every_prediction has no effect without --protocol qg"),
         (["--meteor_jar", "m.jar"], "--meteor_jar has no effect without --protocol qg"),
+        *(
+            (
+                ["--protocol", protocol, *flags],
+                f"{flags[0]} has no effect with --protocol {protocol}",
+            )
+            for protocol, flags in (
+                ("qg", ["--no_stemmer"]),
+                ("qg", ["--tokenizer", "default"]),
+                ("qg", ["--bleu_tokenizer", "zh"]),
+                ("xglue_qg", ["--tokenizer", "default"]),
+            )
+        ),
+        (["--protocol", "qg", "--rejoin_tokens", "on"], "leave out --rejoin_tokens$"),
         (["--num_bootstrap", "0"], "--num_bootstrap is 0"),
         (["--target_key", "nope"], r"--gold .*line 1: no key `nope`; it has src, tgt"),
         (["--baselines", "--dev_file", "{pred}.4"], r"--dev_file .*there is no such file"),
