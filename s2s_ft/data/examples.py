@@ -281,14 +281,19 @@ def value_of(row: RawRow, fields: dict[str, Any], key: str) -> str | list[str] |
             f"{key!r} is {inside}{_json_name(wrong[0])}; it must be a string or a list of strings "
             "(tokens)"
         )
+    refuse_half_characters(row, key, "".join(items))
+    return cast("str | list[str]", value)
+
+
+def refuse_half_characters(row: RawRow, key: str, text: str) -> None:
+    """Raise a ValueError that names file and line where a key's text could not be written."""
     try:
-        "".join(items).encode("utf-8")
+        text.encode("utf-8")
     except UnicodeEncodeError as fault:
         raise row.fault(
             f"{key!r} holds half a character (an escape such as \\ud83d on its own); write the "
             "whole character"
         ) from fault
-    return cast("str | list[str]", value)
 
 
 def _json_name(value: object) -> str:

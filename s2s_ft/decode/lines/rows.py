@@ -28,6 +28,7 @@ from s2s_ft.data.examples import (
     named_by,
     open_data,
     parsed_row,
+    refuse_half_characters,
     value_of,
 )
 from s2s_ft.data.labels import ID_KEY
@@ -123,13 +124,14 @@ class RowReader:
         """The `id` of a row, which must be JSON again where it is written."""
         label = fields.get(ID_KEY)
         if self._options.output_format == "jsonl":
-            try:
-                json.dumps(label, allow_nan=False)  # Python reads NaN, and 1e400 as an infinity
+            try:  # Python reads NaN, and 1e400 as an infinity
+                written = json.dumps(label, allow_nan=False, ensure_ascii=False)
             except ValueError as fault:
                 raise here.fault(
                     f"{ID_KEY!r} holds a number that JSON cannot hold (NaN, or one beyond "
                     "1.8e308); write it as text or leave it out"
                 ) from fault
+            refuse_half_characters(here, ID_KEY, written)
         return label
 
 

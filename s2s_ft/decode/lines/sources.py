@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -155,14 +155,16 @@ class Reading:
             )
             yield Item(request, row.line, row.label, is_cut=ids.size > room)
 
-    def _encoded(self, rows: Sequence[Row]) -> list[list[int]]:
-        """The tokens of the sources; of those that have none, the first names its line."""
+    def _encoded(self, rows: Sequence[Row]) -> Iterator[list[int]]:
+        """The tokens of the sources, up to the first that has none; its line is named."""
+        found: Iterable[list[int]]
         try:
-            return self.codec.encode([row.source for row in rows])
+            found = self.codec.encode([row.source for row in rows])
         except ValueError as fault:
             if len(rows) == 1:
                 raise self._fault(rows[0], str(fault)) from fault
-            return [self._encoded([row])[0] for row in rows]
+            found = chain.from_iterable(self._encoded([row]) for row in rows)
+        yield from found
 
     def _wishes(self, row: Row) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
         """What a row wants at the beginning of its output, and what inside of it."""

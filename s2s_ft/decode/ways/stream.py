@@ -121,7 +121,7 @@ class Feed:
         """Take lines from `lines`; what becomes of them is the decoder's to say."""
         self.count = self.num_empty = self.num_cut = self.num_lacking = 0
         self._lines = lines
-        self._reading = decoder.reading
+        self._decoder = decoder
         self._reader = RowReader(decoder.options.data)
         self._window = LOOK_AHEAD * decoder.budget.max_examples
         self._left = decoder.options.data.subset if decoder.options.data.subset > 0 else None
@@ -164,8 +164,8 @@ class Feed:
         self._is_over = wait and not raw
         items: list[Item] = []
         try:
-            for item in self._reading.items(self._rows(raw), self.count):
-                items.append(item)
+            read = self._decoder.reading.items(self._rows(raw), self.count)
+            items.extend(item for item in self._decoder.checked(read) if item is not None)
         except ValueError as fault:  # of an earlier row than the one that could not be read
             self._fault = fault
         self.count += len(items)

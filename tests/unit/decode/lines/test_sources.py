@@ -1,9 +1,12 @@
 """Rows become items, and items are cut into shares: each row once, the same way every time."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from s2s_ft.decode.lines.sources import FEWEST_BATCHES, MOST_BATCHES, Item, Sources
+from s2s_ft.decode.lines.rows import Row
+from s2s_ft.decode.lines.sources import FEWEST_BATCHES, MOST_BATCHES, Item, Reading, Sources
 from s2s_ft.decode.search.requests import Request
 
 
@@ -37,3 +40,18 @@ def test_equally_long_rows_stay_in_order():
     (share,) = sources([3, 5, 3, 0, 5]).shares(100)
     assert [item.index for item in share.items] == [1, 4, 0, 2, 3]
     assert [item.is_empty for item in share.items] == [False] * 4 + [True]
+
+
+def test_rows_before_one_that_has_no_tokens_come_first():
+    def encode(texts):
+        if "?" in texts:
+            raise ValueError("no token for it")
+        return [[7] * len(text) for text in texts]
+
+    method = SimpleNamespace(max_source_length=9, num_source_special=2, source=lambda ids: ids)
+    reading = Reading(SimpleNamespace(encode=encode), method, "standard input")
+    rows = (Row(text, number) for number, text in enumerate(["aa", "a", "?", "a"], start=1))
+    items = reading.items(rows)
+    assert [next(items).request.source.size for _ in range(2)] == [2, 1]
+    with pytest.raises(ValueError, match="standard input, line 3: no token for it"):
+        next(items)

@@ -88,6 +88,13 @@ def test_an_id_that_would_not_come_out_as_json_names_its_line(decode, input_file
     assert len(decode()) == 2  # which writes no ids
 
 
+def test_half_a_character_in_an_id_names_its_line(decode, input_file):
+    rows = ['{"src": "a", "id": "\\ud83d\\ude00"}', '{"src": "a", "id": {"\\ud83d": 1}}']
+    input_file.write_text("\n".join(rows), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"dev.en.jsonl, line 2: 'id' holds half a character"):
+        decode(output_format="jsonl")
+
+
 def test_a_text_file_has_a_source_on_each_line(decode, tmp_path):
     path = tmp_path / "rows.txt"
     path.write_bytes(b"\xef\xbb\xbfa b\r\n\n{c\n  \nd")

@@ -12,7 +12,9 @@ import pytest
 from s2s_ft.decode.lines.outputs import Line
 from s2s_ft.decode.lines.sources import Reading
 from s2s_ft.decode.search.requests import Budget
+from s2s_ft.decode.search.settings import SearchSettings
 from s2s_ft.decode.ways.stream import Feed, FileLines, InOrder, PipeLines
+from s2s_ft.decode.wishes import fitting
 from s2s_ft.methods import method_named
 from s2s_ft.options import DecodeOptions, build
 from s2s_ft.text import TextCodec
@@ -75,7 +77,16 @@ def feed(tmp_path):
     def make(data, batch_size=1, unpack=lambda stream: stream, **flags):
         options = build(DecodeOptions, {"model_path": "m", "input_file": "-", **flags})
         reading = Reading(codec, method, "standard input")
-        decoder = SimpleNamespace(reading=reading, options=options, budget=Budget(batch_size))
+        (forbidden,) = codec.encode(["c"])
+        settings = SearchSettings(
+            beam_size=1, max_length=4, eos_id=codec.special.sep, bad_words=(tuple(forbidden),)
+        )
+        decoder = SimpleNamespace(
+            reading=reading,
+            options=options,
+            budget=Budget(batch_size),
+            checked=lambda items: fitting(items, settings, "standard input"),
+        )
         return Feed(FileLines(unpack(io.BytesIO(data))), decoder)
 
     return make
@@ -116,6 +127,7 @@ def test_only_the_first_rows_where_that_is_asked_for(feed):
         (b'{"src": "a"}\n{"src": "b"}\n{"src": 3}\n{"src": "a"}\n', 3),
         (b'{"src": "a"}\n{"src": "b"}\n{"src": "a", "force_words": "zzz"}\n{\n', 3),
         (b'{"src": "a"}\n{"src": "b"}\n\n{"src": "c"}\n', 3),
+        (b'{"src": "a"}\n{"src": "b"}\n{"src": "a", "prefix": "c"}\n{"src": "a"}\n', 3),
     ],
 )
 def test_the_rows_before_a_bad_one_come_first(feed, data, line):
