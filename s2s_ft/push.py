@@ -10,6 +10,7 @@ never from the command line. Importing this module loads nothing but the standar
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +32,7 @@ logger = logging.getLogger(__name__)
 PROGRAM = "python -m s2s_ft.push"
 DESCRIPTION = "Put a checkpoint on the Hugging Face hub."
 
-CARD = "README.md"
+CARD, ADAPTER = "README.md", "adapter_config.json"
 
 PUBLISHED = (
     "config.json",
@@ -41,7 +42,7 @@ PUBLISHED = (
     "model.safetensors",
     "model-*-of-*.safetensors",
     "model.safetensors.index.json",
-    "adapter_config.json",
+    ADAPTER,
     "adapter_model.safetensors",
     "tokenizer*.json",
     "special_tokens_map.json",
@@ -151,7 +152,8 @@ def published_files(folder: Path) -> list[Path]:
     """The files of a folder that go to the hub, by name.
 
     Raises:
-        ValueError: It is no folder, or there are no weights in it.
+        ValueError: It is no folder, there are no weights in it, or they are an adapter for an
+            encoder that only this machine has.
     """
     if not folder.is_dir():
         raise ValueError(f"--model_path {folder} is no folder: name a checkpoint")
@@ -160,12 +162,27 @@ def published_files(folder: Path) -> list[Path]:
         inside = sorted(path.parent.name for path in folder.glob("*/config.json"))
         hint = f"; it holds the checkpoints {', '.join(inside[:6])}" if inside else ""
         raise ValueError(f"--model_path {folder} holds no weights: name a checkpoint{hint}")
+    _refuse_adapter_of_a_folder(folder)
     return files
+
+
+def _refuse_adapter_of_a_folder(folder: Path) -> None:
+    """Raise where an adapter names its encoder by a folder, which nobody else has."""
+    file = folder / ADAPTER
+    if not file.is_file():
+        return
+    base = str(json.loads(file.read_text(encoding="utf-8")).get("base_model_name_or_path"))
+    if Path(base).is_absolute():
+        raise ValueError(
+            f"--model_path {folder} is an adapter for the encoder in {base}, which others do not "
+            "have: train with --peft_save merged, or from the encoder's name on the hub"
+        )
 
 
 def addressed(card: str, repo_id: str) -> str:
     """A model card whose examples name the repository that it lies in."""
-    card = re.sub(r'from_pretrained\("[^"]*"\)', f'from_pretrained("{repo_id}")', card)
+    opened = rf'from_pretrained(\g<1>"{repo_id}")'
+    card = re.sub(r'from_pretrained\((encoder, )?"[^"]*"\)', opened, card)
     return re.sub(r"--model_path \S+", f"--model_path {repo_id}", card)
 
 

@@ -1,7 +1,6 @@
 """Reads and checks the rows of a JSON-lines file.
 
-Holds `Example` and `read_examples`, which goes through a `.jsonl` or `.json` file, or either with
-`.gz` behind it, once and in constant memory.
+Holds `Example` and `read_examples`, which goes through a file once and in constant memory.
 
 Notable: every row is checked where it stands, so that a fault names the file, the line and what to
 do about it. UTF-8 is read strictly (a byte-order mark is skipped) and only a line feed ends a row.
@@ -13,6 +12,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -287,13 +287,11 @@ def value_of(row: RawRow, fields: dict[str, Any], key: str) -> str | list[str] |
 
 def refuse_half_characters(row: RawRow, key: str, text: str) -> None:
     """Raise a ValueError that names file and line where a key's text could not be written."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as fault:
+    if re.search("[\ud800-\udfff]", text):
         raise row.fault(
             f"{key!r} holds half a character (an escape such as \\ud83d on its own); write the "
             "whole character"
-        ) from fault
+        )
 
 
 def _json_name(value: object) -> str:

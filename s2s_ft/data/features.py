@@ -1,7 +1,7 @@
 """From a data file to its token ids: tokenised once, in parallel, and found again.
 
 Holds `build_or_open`, which keeps one store (`store.py`) per data file, tokenizer and settings in
-`<folder>/<key>/`, and `length_report`.
+`<folder>/<key>/`, `length_report` and `unknown_report`.
 
 Notable: the key is a hash of the rows' bytes, the tokenizer's state and the settings, so a changed
 file or tokenizer never meets an old store, and a copy of the file elsewhere does. Building needs
@@ -36,7 +36,10 @@ from s2s_ft.storage.output_file import writing
 from s2s_ft.storage.output_folder import make_writable
 from s2s_ft.text import TextCodec
 
-__all__ = ["FeatureStore", "build_or_open", "length_report"]
+__all__ = ["FeatureStore", "build_or_open", "length_report", "unknown_report"]
+
+MUCH_OF_SOURCES, MUCH_OF_TARGETS = 0.05, 0.01
+"""Shares of unknown tokens from which on somebody should hear of them."""
 
 logger = logging.getLogger(__name__)
 
@@ -183,6 +186,28 @@ def length_report(
             f"  {cut:,} ({cut / len(store):.1%})"
         )
     return "\n".join(lines)
+
+
+def unknown_report(store: FeatureStore, unknown_id: int | None) -> str:
+    """Says how much of the rows the tokenizer cannot read; empty where that is next to nothing.
+
+    Args:
+        store: The tokenised rows.
+        unknown_id: Of the token that stands for what the vocabulary lacks; None = there is none.
+    """
+    if unknown_id is None:
+        return ""
+    totals = store.source_lengths.sum(), store.target_lengths.sum()
+    shares = [
+        found / max(total, 1) for found, total in zip(store.count(unknown_id), totals, strict=True)
+    ]
+    if shares[0] < MUCH_OF_SOURCES and shares[1] < MUCH_OF_TARGETS:
+        return ""
+    return (
+        f"the tokenizer has no token for {shares[0]:.1%} of the sources and {shares[1]:.1%} of the "
+        "targets: what stands there is neither read nor learnt; choose an encoder of this "
+        "language and script, or give it what it lacks (--additional_tokens)"
+    )
 
 
 def _stamp(path: str | Path) -> tuple[int, int] | None:

@@ -88,6 +88,15 @@ class FeatureStore:
         """Ids of one target: [target_lengths[index]] int64, without special tokens."""
         return self._sequence(2 * self._checked(index) + 1)
 
+    def count(self, token: int) -> tuple[int, int]:
+        """How often an id stands in all sources, and in all targets."""
+        found = np.zeros(2, np.int64)
+        for start in range(0, len(self._tokens), CHECKED_IDS):
+            places = start + np.flatnonzero(self._tokens[start : start + CHECKED_IDS] == token)
+            sequences = np.searchsorted(self._offsets, places, side="right") - 1
+            found += np.bincount(sequences % 2, minlength=2)
+        return int(found[0]), int(found[1])
+
     def check(self, vocab_size: int) -> None:
         """Reads both arrays and makes sure that they are what was written.
 

@@ -66,6 +66,7 @@ class CardFacts:
         scores: On these, by the names that evaluation has for them.
         decoding: Flags of the decoding that they were measured with, as the command has them.
         notes: Further sentences on how it was made.
+        is_adapter: Whether its weights are those of an adapter alone.
         versions: Of what made it.
     """
 
@@ -85,6 +86,7 @@ class CardFacts:
     scores: Mapping[str, float] = field(default_factory=dict)
     decoding: str = ""
     notes: tuple[str, ...] = ()
+    is_adapter: bool = False
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -186,9 +188,19 @@ generator = Generator.from_pretrained("{folder}")
 print(generator(["The text that wants an answer."], num_beams=5))
 ```
 
-The weights are those of a plain masked-language model of its family, so
+{_weights(facts)} What makes it generate is s2s-ft's attention pattern."""
+
+
+def _weights(facts: CardFacts) -> str:
+    """What else opens it."""
+    folder = facts.folder or facts.name
+    if facts.is_adapter:
+        return f"""The weights are those of an adapter, which needs the package `peft` and the
+encoder that `adapter_config.json` names.
+`peft.PeftModel.from_pretrained(encoder, "{folder}")` opens it, too."""
+    return f"""The weights are those of a plain masked-language model of its family, so
 `transformers.AutoModelForMaskedLM.from_pretrained("{folder}")` opens it, too, without remote
-code; what makes it generate is s2s-ft's attention pattern."""
+code."""
 
 
 def _flags(facts: CardFacts) -> str:

@@ -56,6 +56,7 @@ class TextCodec:
         tokenizer: The transformers tokenizer; its own truncation and padding are switched off.
         special: Special ids and the model's output size.
         new_tokens: Tokens that the model has no row for yet, with their pieces.
+        unknown_id: Stands for what the vocabulary lacks; None = the tokenizer has no such token.
         fingerprint: SHA-256 (hex) of the tokenizer's serialised state and its special ids; equal
             fingerprints give equal ids for every text.
     """
@@ -82,7 +83,7 @@ class TextCodec:
         self._backend.no_padding()
         self._vocabulary: dict[str, int] = tokenizer.get_vocab()
         self._is_word_piece = isinstance(self._backend.model, WordPiece)
-        self._unknown_id: int | None = tokenizer.unk_token_id
+        self.unknown_id: int | None = tokenizer.unk_token_id
         self._written = {} if self._is_word_piece else written_tokens(self._backend)
         self._known_cuts: dict[str, bool] = {}
         self.new_tokens = new_tokens
@@ -174,7 +175,7 @@ class TextCodec:
 
     def token_id(self, token: str) -> int:
         """The id of one token, or the unknown token's (ValueError if there is none)."""
-        token_id = self._vocabulary.get(token, self._unknown_id)
+        token_id = self._vocabulary.get(token, self.unknown_id)
         if token_id is None:
             raise ValueError(
                 f"token {token!r} is not in the vocabulary and the tokenizer has no unknown token; "

@@ -57,6 +57,8 @@ def card_facts(
         scores=dict(scores),
         decoding=_decoding(validation) if scores.keys() - {"loss"} else "",
         notes=_notes(options),
+        is_adapter=options["adapter"]["peft"] is not None
+        and options["adapter"]["peft_save"] == "adapter",
         versions=facts.versions,
     )
 

@@ -17,7 +17,7 @@ import torch
 
 from s2s_ft.corruption import Corruption
 from s2s_ft.data.examples import named_by
-from s2s_ft.data.features import FeatureStore, build_or_open, length_report
+from s2s_ft.data.features import FeatureStore, build_or_open, length_report, unknown_report
 from s2s_ft.methods import Method, method_named
 from s2s_ft.model import pretrained
 from s2s_ft.model.adapters import add_adapter, require_peft
@@ -212,6 +212,8 @@ def _open_features(
             target_specials=method.num_target_special,
         )
         logger.info("%s: %s", options.data.train_file, report)
+        if unknown := unknown_report(store, codec.unknown_id):
+            logger.warning("%s: %s", options.data.train_file, unknown)
     return store
 
 

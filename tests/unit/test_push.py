@@ -153,6 +153,16 @@ def run_push(arguments: list[str], **environment: str) -> subprocess.CompletedPr
     )
 
 
+def test_an_adapter_goes_where_its_encoder_can_be_had(checkpoint: Path) -> None:
+    (checkpoint / "model.safetensors").rename(checkpoint / "adapter_model.safetensors")
+    config = checkpoint / "adapter_config.json"
+    config.write_text('{"base_model_name_or_path": "FacebookAI/roberta-base"}', encoding="utf-8")
+    assert config in published_files(checkpoint)
+    config.write_text('{"base_model_name_or_path": "/home/me/encoder"}', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"encoder in /home/me/encoder.*--peft_save merged"):
+        published_files(checkpoint)
+
+
 def test_only_what_generates_is_published(checkpoint: Path) -> None:
     assert {path.name for path in published_files(checkpoint)} == PUBLIC.keys()
 
@@ -260,3 +270,5 @@ def test_an_unexpected_answer_is_one_line(checkpoint: Path, hub: Hub) -> None:
 def test_the_examples_of_a_card_name_the_repository() -> None:
     assert addressed("no example", "me/mine") == "no example"
     assert "first" not in addressed(CARD, "me/mine")
+    adapter = addressed('PeftModel.from_pretrained(encoder, "first")', "me/mine")
+    assert adapter == 'PeftModel.from_pretrained(encoder, "me/mine")'

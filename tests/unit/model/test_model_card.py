@@ -64,6 +64,12 @@ def test_the_body_tells_data_settings_scores_and_use() -> None:
         assert told in text, told
 
 
+def test_an_adapter_is_not_said_to_be_a_model() -> None:
+    text = model_card(replace(WHOLE, is_adapter=True))
+    assert "AutoModelForMaskedLM" not in text
+    assert "PeftModel.from_pretrained(encoder, " in text
+
+
 def test_where_files_lie_is_not_told() -> None:
     assert "somebody" not in model_card(WHOLE)
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from huggingface_hub import ModelCard
 
 from tests.unit.train.runs import STEPS, Train
@@ -40,6 +41,15 @@ def test_every_checkpoint_has_a_card(run: Train, output_dir: Path, data_file: Pa
         assert card.count(f'from_pretrained("{named}")') == 2
         assert generation(folder)["num_beams"] == 2
         assert generation(folder)["length_penalty"] == 0.5
+
+
+@pytest.mark.parametrize(("save", "other"), [("merged", "AutoModel"), ("adapter", "PeftModel")])
+def test_the_card_says_what_opens_the_weights(
+    run: Train, output_dir: Path, save: str, other: str
+) -> None:
+    pytest.importorskip("peft")
+    assert run(peft="lora", peft_save=save) == 0
+    assert other in ModelCard.load(output_dir / LAST / "README.md").text
 
 
 def test_without_held_out_rows_no_score_is_told(run: Train, output_dir: Path) -> None:

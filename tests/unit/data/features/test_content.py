@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from s2s_ft.data import features
-from s2s_ft.data.features import FeatureStore, length_report
+from s2s_ft.data.features import FeatureStore, length_report, unknown_report
 from s2s_ft.text import TextCodec
 from tests.unit.data.features.rows import IDS, ROWS, VOCABULARY, content, save_codec, save_rows
 
@@ -107,3 +107,24 @@ class TestLengthReport:
         assert figures["target"] == ["5.6", "6", "10", "11", "11", "0", "(0.0%)"]
         causal = length_report(store, 92, 11, source_specials=1)
         assert "9 (9.0%)" in causal
+
+
+class TestUnknownReport:
+    def test_how_much_cannot_be_read(
+        self, build: Callable[..., FeatureStore], codec: TextCodec, tmp_path: Path
+    ) -> None:
+        rows = [{"src": "a \u6211 b a", "tgt": "b"}, {"src": "\u0007", "tgt": ""}] * 3
+        rows.append({"src": "a", "tgt": "b \u6211 a a a"})
+        store = build(save_rows(tmp_path / "foreign.jsonl", rows))
+        assert codec.unknown_id is not None
+        assert store.count(codec.unknown_id) == (3, 1)
+        report = unknown_report(store, codec.unknown_id)
+        assert "no token for 23.1% of the sources and 12.5% of the targets" in report
+        assert unknown_report(store, None) == ""
+
+    def test_one_in_a_hundred_targets_and_less_is_not_worth_a_word(
+        self, build: Callable[..., FeatureStore], codec: TextCodec, tmp_path: Path
+    ) -> None:
+        rows = [{"src": "a " * 30 + "\u6211", "tgt": "b " * 200 + "\u6211"}]
+        store = build(save_rows(tmp_path / "mostly.jsonl", rows))
+        assert unknown_report(store, codec.unknown_id) == ""

@@ -254,6 +254,6 @@ class TestFaults:
     def test_an_unknown_token_names_its_line(
         self, build: Callable[..., FeatureStore], codec: TextCodec, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(codec, "_unknown_id", None)
+        monkeypatch.setattr(codec, "unknown_id", None)
         with pytest.raises(ValueError, match=r"train.jsonl, line 2: token 'nowhere' is not in"):
             build()
