@@ -39,6 +39,7 @@ STANDARD = "-"
 
 PREFIX_KEY, FORCE_WORDS_KEY = "prefix", "force_words"
 
+_TABLES = (".csv", ".tsv")
 _FORMAT_OF_ENDING = {".txt": "text", ".text": "text", ".jsonl": "jsonl", ".json": "jsonl"}
 
 Text = str | list[str]
@@ -185,8 +186,13 @@ def _format_by_name(options: DecodeDataOptions) -> str:
     """`text` or `jsonl`, or nothing where the first line has to tell."""
     if options.input_format != "auto":
         return options.input_format
-    name = options.input_file.removesuffix(".gz")
-    return _FORMAT_OF_ENDING.get(Path(name).suffix.lower(), "")
+    ending = Path(options.input_file.removesuffix(".gz")).suffix.lower()
+    if ending in _TABLES:
+        raise ValueError(
+            f"--input_file {options.input_file} is a table by its name, whose header and columns "
+            "would be read as text: make JSON lines of it, or give --input_format text"
+        )
+    return _FORMAT_OF_ENDING.get(ending, "")
 
 
 def phrases_of(value: Text | None) -> tuple[str, ...]:

@@ -95,6 +95,14 @@ def test_half_a_character_in_an_id_names_its_line(decode, input_file):
         decode(output_format="jsonl")
 
 
+def test_a_table_is_not_taken_for_text(decode, tmp_path):
+    path = tmp_path / "news.CSV"
+    path.write_text("title,text\na,b\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"news\.CSV is a table by its name.*--input_format text"):
+        decode(input_file=str(path))
+    assert len(decode(input_file=str(path), input_format="text")) == 2
+
+
 def test_a_text_file_has_a_source_on_each_line(decode, tmp_path):
     path = tmp_path / "rows.txt"
     path.write_bytes(b"\xef\xbb\xbfa b\r\n\n{c\n  \nd")
