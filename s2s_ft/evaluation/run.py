@@ -4,6 +4,7 @@
 """
 
 import logging
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,6 +29,9 @@ from s2s_ft.evaluation.table import example_rows, score_table, summary
 from s2s_ft.evaluation.testset import TestSet
 
 logger = logging.getLogger(__name__)
+
+MANY_ACCENTS = 0.05
+"""Share of the references from which on they are no foreign words here and there."""
 
 DESCRIPTION = "Score generated texts against references: ROUGE, BLEU and chrF with intervals."
 GENERATED = "generated"
@@ -89,6 +93,7 @@ def _one_test_set(options: EvaluationOptions) -> dict[str, Any]:
     sources = read_sources(options, read)
     other = read_other(options, read)
     _warn_of_case(predictions, test_set.references, options)
+    _warn_of_accents(predictions, test_set.references)
     measures = test_set.measures(predictions)
     reports = {GENERATED: test_set.report(predictions, measures)}
     for name, texts in _baselines(sources, options).items():
@@ -162,6 +167,24 @@ def _warn_of_case(
             "the predictions have no capital letters and the references do: BLEU and chrF "
             "compare case; --lowercase makes them ignore it"
         )
+
+
+def _warn_of_accents(predictions: Sequence[str], references: Sequence[str]) -> None:
+    """Nor can a model match a word with an accent if its tokenizer strips them."""
+    accented = sum(map(_has_accents, references))
+    if accented >= MANY_ACCENTS * len(references) and not any(map(_has_accents, predictions)):
+        logger.warning(
+            "%d of %d references have accents and no prediction does: the tokenizer of an uncased "
+            "encoder strips them, and every such word counts as wrong",
+            accented,
+            len(references),
+        )
+
+
+def _has_accents(text: str) -> bool:
+    return not text.isascii() and any(
+        unicodedata.category(character) == "Mn" for character in unicodedata.normalize("NFD", text)
+    )
 
 
 def _is_lower(texts: Sequence[str]) -> bool:

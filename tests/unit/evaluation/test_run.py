@@ -160,6 +160,25 @@ def test_a_pipe_is_refused_where_it_would_be_read_again(
         main([*arguments, *(word for pair in named.items() for word in pair)])
 
 
+@pytest.mark.parametrize(
+    ("generated", "share", "is_told"),
+    [("zuge fallen aus", 1, True), ("züge fallen aus", 1, False), ("zuge fallen aus", 50, False)],
+)
+def test_lost_accents_are_told_of(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    generated: str,
+    share: int,
+    is_told: bool,
+) -> None:
+    pred, gold = tmp_path / "pred.txt", tmp_path / "gold.txt"
+    pred.write_text(f"{generated}\n" * 50, encoding="utf-8")
+    rows = ["ein zug fällt aus" if row % share == 0 else "ein zug" for row in range(50)]
+    gold.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    assert main(["--pred", str(pred), "--gold", str(gold), "--num_bootstrap", "2"]) == 0
+    assert ("references have accents" in caplog.text) == is_told
+
+
 def test_a_model_without_capitals_is_pointed_to_lowercase(
     files: tuple[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
