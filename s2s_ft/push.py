@@ -10,7 +10,6 @@ never from the command line. Importing this module loads nothing but the standar
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -168,10 +167,11 @@ def published_files(folder: Path) -> list[Path]:
 
 def _refuse_adapter_of_a_folder(folder: Path) -> None:
     """Raise where an adapter names its encoder by a folder, which nobody else has."""
-    file = folder / ADAPTER
-    if not file.is_file():
+    if not (folder / ADAPTER).is_file():
         return
-    base = str(json.loads(file.read_text(encoding="utf-8")).get("base_model_name_or_path"))
+    from s2s_ft.model.adapter_files import base_of  # slow to import
+
+    base = base_of(folder)
     if Path(base).is_absolute():
         raise ValueError(
             f"--model_path {folder} is an adapter for the encoder in {base}, which others do not "

@@ -160,15 +160,16 @@ class Decoder:
         """What is found for each item, in any order.
 
         Args:
-            items: Taken as there is room for them. None among them says that nothing is there right
-                now: it ends them unless some are still being decoded.
+            items: That have been checked (see `checked`); taken as there is room for them. None
+                among them says that nothing is there right now: it ends them unless some are still
+                being decoded.
 
         Raises:
             ValueError: an item gets scores that are no numbers.
         """
         taken: dict[int, Item] = {}
         empty: list[Item] = []
-        found = self._search(_requests(self.checked(items), taken, empty))
+        found = self._search(_requests(items, taken, empty))
         try:
             for request, result in found:
                 if not all(math.isfinite(each.score) for each in result.hypotheses):

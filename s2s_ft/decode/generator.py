@@ -174,7 +174,7 @@ class Generator:
         num_lacking = 0
         with told_in_their_names():
             with self._lock, decoder.at_work():
-                items = longest_first(decoder.reading.items(rows))
+                items = longest_first(decoder.read(rows))
                 for item, result in decoder.results(items):
                     found[item.index] = _outputs(decoder, item, result)
                     num_lacking += decoder.lacks_words(item, result)

@@ -108,7 +108,7 @@ def has_key(path: str, key: str, *, flag: str) -> bool:
 
 def _is_json_lines(path: str, rows: list[RawRow], keys: Sequence[str]) -> bool:
     name = path.removesuffix(".gz")
-    return name.endswith((".jsonl", ".json")) or any(key in _first_object(rows) for key in keys)
+    return name.endswith((".jsonl", ".json")) or not _first_object(rows).keys().isdisjoint(keys)
 
 
 def _first_object(rows: Iterable[RawRow]) -> dict[str, Any]:

@@ -186,6 +186,22 @@ class ProtocolOptions:
                 raise ValueError(f"--{name} has no effect without --protocol qg: give both or none")
 
 
+def refuse_what_a_protocol_settles(scoring: ScoringOptions, options: ProtocolOptions) -> None:
+    """Raise a ValueError for flags of the scoring that a protocol never reads: questions are cut
+    into the Penn Treebank's words, and of titles only BLEU is shown.
+    """
+    settled = {
+        "qg": ("no_stemmer", "tokenizer", "bleu_tokenizer"),
+        "xglue_ntg": ("no_stemmer", "tokenizer"),
+        "xglue_qg": ("no_stemmer", "tokenizer"),
+    }
+    for name in settled.get(options.protocol, ()):
+        if getattr(scoring, name) != getattr(ScoringOptions, name):
+            raise ValueError(
+                f"--{name} has no effect with --protocol {options.protocol}: leave it out"
+            )
+
+
 @dataclass(frozen=True, kw_only=True)
 class ComparisonOptions:
     """What is shown beside the scores."""
@@ -251,7 +267,7 @@ class EvaluationOptions:
 
     def __post_init__(self) -> None:
         """Check what the groups cannot see alone."""
-        self._refuse_what_a_protocol_settles()
+        refuse_what_a_protocol_settles(self.scoring, self.protocol)
         comparison = self.comparison
         if comparison.baselines or comparison.examples or self.protocol.protocol == "qg":
             return
@@ -265,15 +281,3 @@ class EvaluationOptions:
                     f"--{name} serves --baselines, --examples and --protocol qg: give one of them "
                     "too or leave it out"
                 )
-
-    def _refuse_what_a_protocol_settles(self) -> None:
-        """Questions are cut into the Penn Treebank's words; of titles only BLEU is shown."""
-        settled = {
-            "qg": ("no_stemmer", "tokenizer", "bleu_tokenizer"),
-            "xglue_ntg": ("no_stemmer", "tokenizer"),
-            "xglue_qg": ("no_stemmer", "tokenizer"),
-        }
-        protocol = self.protocol.protocol
-        for name in settled.get(protocol, ()):
-            if getattr(self.scoring, name) != getattr(ScoringOptions, name):
-                raise ValueError(f"--{name} has no effect with --protocol {protocol}: leave it out")

@@ -25,7 +25,8 @@ class Protocol:
             all references of a source sentence; titles lower-cased BLEU.
         sentences: Where sentences end: at the lines; at the lines or else by punctuation (rules);
             or nowhere (one).
-        rejoin: Whether tokens that WordPiece took apart are put together (``1 . 5``, ``n ' t``).
+        rejoin_tokens: Whether tokens that WordPiece took apart are put together (``1 . 5``,
+            ``n ' t``).
         brackets: Which brackets are written as the Penn Treebank's tokens.
         drop_short: Sentences of at most this many words are dropped; 0 drops none.
         duplicate_rate: A sentence is dropped if a larger share of its different words stood in
@@ -35,7 +36,7 @@ class Protocol:
 
     family: Family = "summary"
     sentences: Sentences = "rules"
-    rejoin: bool = False
+    rejoin_tokens: bool = False
     brackets: Brackets = "off"
     drop_short: int = 0
     duplicate_rate: float = 1.0
@@ -56,15 +57,15 @@ PROTOCOLS = {
     "plain": Protocol(),
     "cnndm": Protocol(
         sentences="lines",
-        rejoin=True,
+        rejoin_tokens=True,
         brackets="all",
         drop_short=4,
         duplicate_rate=0.7,
         trunc_len=160,
     ),
-    "xsum": Protocol(sentences="one", rejoin=True, brackets="round"),
-    "gigaword": Protocol(sentences="one", rejoin=True, brackets="round"),
-    "qg": Protocol(family="questions", sentences="one", rejoin=True, brackets="all"),
+    "xsum": Protocol(sentences="one", rejoin_tokens=True, brackets="round"),
+    "gigaword": Protocol(sentences="one", rejoin_tokens=True, brackets="round"),
+    "qg": Protocol(family="questions", sentences="one", rejoin_tokens=True, brackets="all"),
     "xglue_ntg": Protocol(family="titles"),
     "xglue_qg": Protocol(family="titles"),
 }
@@ -91,8 +92,6 @@ def settle(options: ProtocolOptions) -> Protocol:
             f"--protocol qg: its texts are cut into the Penn Treebank's words; leave out "
             f"{', '.join('--' + name for name in given)}"
         )
-    if "rejoin_tokens" in given:
-        given["rejoin"] = given.pop("rejoin_tokens")
     return replace(protocol, **given)  # type: ignore[arg-type]
 
 
@@ -148,7 +147,7 @@ def _sentences(text: str, protocol: Protocol) -> list[str]:
     lines = plain_lines(text).split("\n")
     if protocol.sentences == "one":
         lines = [" ".join(lines)]
-    if protocol.rejoin:  # first, or `3 . 5` would be the end of a sentence and another's beginning
+    if protocol.rejoin_tokens:  # first, or the dot of `3 . 5` would end a sentence
         lines = [rejoin_tokens(line) for line in lines]
     sentences = split_sentences("\n".join(lines)) if protocol.sentences == "rules" else lines
     return [bracket_tokens(sentence, protocol.brackets) for sentence in sentences if sentence]

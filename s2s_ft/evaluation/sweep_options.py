@@ -3,7 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from s2s_ft.evaluation.options import ProtocolOptions, ScoringOptions
+from s2s_ft.evaluation.options import (
+    ProtocolOptions,
+    ScoringOptions,
+    refuse_what_a_protocol_settles,
+)
 from s2s_ft.options import flag
 from s2s_ft.options.checks import (
     LARGEST_COUNT,
@@ -105,6 +109,7 @@ class SweepOptions:
 
     def __post_init__(self) -> None:
         """Check what the groups cannot see alone."""
+        refuse_what_a_protocol_settles(self.scoring, self.protocol)
         if self.protocol.protocol == "qg" or self.protocol.languages:
             raise ValueError(
                 "--protocol qg and --languages: a sweep scores rows one by one, of one language; "

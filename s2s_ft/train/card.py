@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from s2s_ft.model.adapters import adapter_of
 from s2s_ft.model.model_card import CardFacts
 from s2s_ft.model.parts import origin_of
 from s2s_ft.options import TrainOptions, flags_of
@@ -40,6 +41,7 @@ def card_facts(
     options, settings = facts.options, state.model.settings
     name = folder.resolve().parent.name
     data, validation = options["data"], options["validation"]
+    adapter = adapter_of(state.model)
     return CardFacts(
         name=name,
         folder=f"{name}/{folder.name}",
@@ -57,8 +59,7 @@ def card_facts(
         scores=dict(scores),
         decoding=_decoding(validation) if scores.keys() - {"loss"} else "",
         notes=_notes(options),
-        is_adapter=options["adapter"]["peft"] is not None
-        and options["adapter"]["peft_save"] == "adapter",
+        is_adapter=adapter is not None and adapter.save == "adapter",
         versions=facts.versions,
     )
 

@@ -153,14 +153,18 @@ def run_push(arguments: list[str], **environment: str) -> subprocess.CompletedPr
     )
 
 
-def test_an_adapter_goes_where_its_encoder_can_be_had(checkpoint: Path) -> None:
+def test_an_adapter_goes_where_its_encoder_can_be_had(checkpoint: Path, tmp_path: Path) -> None:
     (checkpoint / "model.safetensors").rename(checkpoint / "adapter_model.safetensors")
     config = checkpoint / "adapter_config.json"
     config.write_text('{"base_model_name_or_path": "FacebookAI/roberta-base"}', encoding="utf-8")
     assert config in published_files(checkpoint)
-    config.write_text('{"base_model_name_or_path": "/home/me/encoder"}', encoding="utf-8")
-    with pytest.raises(ValueError, match=r"encoder in /home/me/encoder.*--peft_save merged"):
+    config.write_text(json.dumps({"base_model_name_or_path": str(tmp_path)}), encoding="utf-8")
+    with pytest.raises(ValueError, match=rf"encoder in {tmp_path}.*--peft_save merged"):
         published_files(checkpoint)
+    for broken in ("[]", "{", "{}"):
+        config.write_text(broken, encoding="utf-8")
+        with pytest.raises(ValueError, match=r"adapter_config\.json does not name the encoder"):
+            published_files(checkpoint)
 
 
 def test_only_what_generates_is_published(checkpoint: Path) -> None:

@@ -45,7 +45,7 @@ def test_each_switch_by_itself() -> None:
 def test_tokens_are_put_together_before_sentences_end_at_them(drop_short: int) -> None:
     tokens = "the army of the u . s . paid 3 . 5 million dollars . we do n ' t know . . . why ."
     written = "the army of the u.s. paid 3.5 million dollars . we do n't know ... why ."
-    protocol = Protocol(sentences="rules", rejoin=True, drop_short=drop_short)
+    protocol = Protocol(sentences="rules", rejoin_tokens=True, drop_short=drop_short)
     found = prepare_prediction(tokens, protocol)
     assert found == prepare_prediction(written, protocol)
     assert ("paid 3.5 million dollars ." in found, "why ." in found) == (True, drop_short == 0)
@@ -77,7 +77,7 @@ def test_xsum_is_one_sentence() -> None:
 
 def test_a_switch_wins_over_its_protocol() -> None:
     protocol = settle(ProtocolOptions(protocol="cnndm", trunc_len=0, rejoin_tokens="off"))
-    assert (protocol.trunc_len, protocol.rejoin, protocol.drop_short) == (0, False, 4)
+    assert (protocol.trunc_len, protocol.rejoin_tokens, protocol.drop_short) == (0, False, 4)
     assert settle(ProtocolOptions(trunc_len=3)).trunc_len == 3
 
 

@@ -154,6 +154,10 @@ def test_what_does_not_depend_on_the_setting_is_done_once(
         (["--alphas", "inf"], "--alphas is inf: give a number of at most 30"),
         (["--alphas", "0,-1"], "--alphas 0,-1: decoding takes a length penalty below 0 for 0"),
         (["--protocol", "qg"], "a sweep scores rows one by one"),
+        (
+            ["--protocol", "xglue_qg", "--no_stemmer"],
+            "--no_stemmer has no effect with --protocol x",
+        ),
         (["--protocol", "xglue_qg"], "--metric rouge: this protocol has only bleu"),
         (["--input", "nowhere"], "no trace file nowhere.trace.jsonl"),
     ],
