@@ -16,7 +16,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from s2s_ft.cli import run
-from s2s_ft.data.examples import named_by, read_examples, require_file
+from s2s_ft.data.examples import read_examples
+from s2s_ft.data.files import named_by, require_file
 
 
 def num_rows(path: str, name: str, *, allow_empty_source: bool) -> int:

@@ -30,7 +30,8 @@ import numpy as np
 from tqdm import tqdm
 
 from s2s_ft.data.construction import clear_abandoned
-from s2s_ft.data.examples import Example, open_data, read_examples
+from s2s_ft.data.examples import Example, read_examples
+from s2s_ft.data.files import open_data
 from s2s_ft.data.store import FeatureStore, Ids, checked_store, write_store
 from s2s_ft.storage.output_file import writing
 from s2s_ft.storage.output_folder import make_writable

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from s2s_ft.data.examples import require_file
+from s2s_ft.data.files import require_file
 from s2s_ft.decode.decoder import Decoder
 from s2s_ft.decode.defaults import FILE, read_defaults, with_defaults
 from s2s_ft.decode.device import choose_device, make_ready, tell_place
@@ -75,8 +75,8 @@ def _decode_with(
 def _stream(decoder: Decoder) -> None:
     started = time.monotonic()
     feed = stream(decoder)
-    report = Report.of(decoder.fine_tuned, num_empty=feed.num_empty, num_cut=feed.num_cut)
-    report.tell(feed.count, time.monotonic() - started, feed.num_lacking)
+    report = Report.of(decoder.fine_tuned, feed.tally)
+    report.tell(feed.tally.num_rows, time.monotonic() - started, feed.num_lacking)
 
 
 def _check_one_place(options: DecodeOptions, num_checkpoints: int) -> None:

@@ -129,7 +129,8 @@ def write_rows(options: RowsOptions) -> int:
             written in the place of one of them.
         OSError: The rows cannot be written.
     """
-    from s2s_ft.data.examples import named_by, read_examples, require_file
+    from s2s_ft.data.examples import read_examples
+    from s2s_ft.data.files import named_by, require_file
 
     require_file(options.train_file, "--train_file")
     require_file(options.outputs, "--outputs")
@@ -225,7 +226,8 @@ def _pairs(options: RowsOptions, examples: Sequence[Example]) -> Iterator[tuple[
 
 def _read_outputs(options: RowsOptions) -> Iterator[tuple[Any, list[Output]]]:
     """The `id` of each row and its first outputs, in order."""
-    from s2s_ft.data.examples import named_by, parsed_row, raw_rows
+    from s2s_ft.data.examples import parsed_row, raw_rows
+    from s2s_ft.data.files import named_by
 
     with named_by("--outputs", options.outputs):
         for number, raw in enumerate(raw_rows(Path(options.outputs))):

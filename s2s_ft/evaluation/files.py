@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from s2s_ft.data.examples import require_file
+from s2s_ft.data.files import require_file
 from s2s_ft.evaluation.inputs import PREDICTION_KEYS, Rows, has_key, read_rows
 from s2s_ft.evaluation.languages import file_of, names
 from s2s_ft.evaluation.options import EvaluationOptions

@@ -5,20 +5,17 @@ JSON object with one of the keys that are looked for; decoding may have been giv
 for its output. Every complaint is a `ValueError` that names the flag, the file and the row.
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from s2s_ft.data.examples import (
-    RawRow,
-    lines_of,
-    named_by,
-    parsed_row,
-    value_of,
-    without_blank_end,
-)
+from s2s_ft.data.examples import RawRow, lines_of, parsed_row, value_of, without_blank_end
+from s2s_ft.data.files import TABLES, named_by
 from s2s_ft.data.labels import ID_KEY, require_same_row
+
+logger = logging.getLogger(__name__)
 
 PREDICTION_KEYS = ("hypotheses", "pred", "text")
 
@@ -87,6 +84,11 @@ def read_rows(path: str, keys: Sequence[str], *, flag: str) -> Rows:
     with named_by(flag, path):
         rows = list(lines_of(Path(path)))
         if not _is_json_lines(path, rows, keys):
+            if Path(path.removesuffix(".gz")).suffix.lower() in TABLES:
+                logger.warning(
+                    "%s is a table by its name: each line is scored as it stands, a header, too",
+                    name,
+                )
             values: list[str | list[str]] = [row.text() for row in rows]
             labels: list[Any] = [None] * len(rows)
         else:

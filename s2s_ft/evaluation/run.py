@@ -4,11 +4,11 @@
 """
 
 import logging
-import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from s2s_ft.cli import parse
+from s2s_ft.data.accents import count_accented, has_accents
 from s2s_ft.evaluation import languages, significance
 from s2s_ft.evaluation.bootstrap import CONFIDENCE
 from s2s_ft.evaluation.files import (
@@ -29,9 +29,6 @@ from s2s_ft.evaluation.table import example_rows, score_table, summary
 from s2s_ft.evaluation.testset import TestSet
 
 logger = logging.getLogger(__name__)
-
-MANY_ACCENTS = 0.05
-"""Share of the references from which on they are no foreign words here and there."""
 
 DESCRIPTION = "Score generated texts against references: ROUGE, BLEU and chrF with intervals."
 GENERATED = "generated"
@@ -171,20 +168,14 @@ def _warn_of_case(
 
 def _warn_of_accents(predictions: Sequence[str], references: Sequence[str]) -> None:
     """Nor can a model match a word with an accent if its tokenizer strips them."""
-    accented = sum(map(_has_accents, references))
-    if accented >= MANY_ACCENTS * len(references) and not any(map(_has_accents, predictions)):
+    accented = count_accented(references)
+    if accented and not any(map(has_accents, predictions)):
         logger.warning(
             "%d of %d references have accents and no prediction does: the tokenizer of an uncased "
             "encoder strips them, and every such word counts as wrong",
             accented,
             len(references),
         )
-
-
-def _has_accents(text: str) -> bool:
-    return not text.isascii() and any(
-        unicodedata.category(character) == "Mn" for character in unicodedata.normalize("NFD", text)
-    )
 
 
 def _is_lower(texts: Sequence[str]) -> bool:

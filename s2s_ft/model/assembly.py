@@ -190,3 +190,5 @@ def _give_head(
         )
         if fresh_head == "identity":
             initialize_fresh_head(encoder, head)
+    elif fresh_head == "random":  # asked for by name
+        logger.warning("--fresh_head has no effect: %s has a masked-LM head", name)

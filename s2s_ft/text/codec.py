@@ -127,6 +127,12 @@ class TextCodec:
         """Which tokens can lie inside a word."""
         return word_marks(self._backend, self._vocabulary)
 
+    @cached_property
+    def strips_accents(self) -> bool:
+        """Whether é becomes e, as in most uncased tokenizers."""
+        normalizer = self._backend.normalizer
+        return normalizer is not None and normalizer.normalize_str("é") == "e"
+
     def with_vocab_size(self, vocab_size: int) -> TextCodec:
         """The same codec for a model with `vocab_size` output rows (ValueError if too few)."""
         same = copy(self)

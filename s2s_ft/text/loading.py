@@ -116,7 +116,23 @@ def _load(
             return bert
         except Exception as fault:  # such as a damaged tokenizer.json beside the vocabulary
             reason = str(fault).strip().splitlines()[0].rstrip(" :.")
+    if weights := _unconverted(folder):
+        raise ValueError(
+            f"{name if flag is None else f'{flag} {name}'}: these are UniLM's files and no "
+            "transformers folder yet; make one with python -m s2s_ft.convert --model_path "
+            f"{weights} --output_dir FOLDER, and name that"
+        )
     raise _no_tokenizer(name, flag, f"no tokenizer ({reason})")
+
+
+def _unconverted(path: Path) -> Path | None:
+    """The weights among UniLM's own files, as `unilm1-base-cased.bin`, which has
+    `unilm1-base-cased-vocab.txt` beside it; None where there are none.
+    """
+    files = [path] if path.is_file() else sorted(path.glob("*.bin"))
+    return next(
+        (file for file in files if file.with_name(f"{file.stem}-vocab.txt").is_file()), None
+    )
 
 
 def _no_tokenizer(name: str, flag: str | None, why: str) -> ValueError:

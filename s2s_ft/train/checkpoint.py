@@ -142,7 +142,14 @@ def newest_valid(output_dir: Path) -> Path | None:
         fault = find_fault(folder)
         if fault is None:
             return folder
-        logger.warning("passing over the damaged checkpoint %s: %s", folder, fault)
+        if _is_ours(folder):
+            logger.warning("passing over the damaged checkpoint %s: %s", folder, fault)
+        else:
+            logger.warning(
+                "passing over %s: it holds no checkpoint of this toolkit (--model_name_or_path "
+                "starts from weights of the original's)",
+                folder,
+            )
     if folders:
         logger.warning("%s has no whole checkpoint left: the run starts anew", output_dir)
     return None

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from s2s_ft.data.examples import named_by, read_examples
+from s2s_ft.data.examples import read_examples
 from s2s_ft.data.features import FeatureStore, build_or_open
+from s2s_ft.data.files import named_by
 from s2s_ft.layout import Batch, IntArray
 from s2s_ft.methods import Method
 from s2s_ft.options import TrainOptions

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from s2s_ft.options.runtime import RuntimeOptions
-
 logger = logging.getLogger(__name__)
 
 
@@ -107,8 +105,6 @@ def choose_precision(
         raise ValueError(
             f"--fp16 needs a CUDA device, and this run is on {device.type}; use --bf16 or neither"
         )
-    if not fp16 and fp16_opt_level.upper() != RuntimeOptions.fp16_opt_level:
-        logger.warning("--fp16_opt_level has no effect without --fp16")
     dtype = torch.bfloat16 if bf16 else torch.float32
     if fp16:
         level = fp16_opt_level.upper()

@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 
 from s2s_ft.corruption import Corruption
-from s2s_ft.data.examples import named_by
-from s2s_ft.data.features import FeatureStore, build_or_open, length_report, unknown_report
+from s2s_ft.data.features import FeatureStore, build_or_open
+from s2s_ft.data.files import named_by
 from s2s_ft.methods import Method, method_named
 from s2s_ft.model import pretrained
 from s2s_ft.model.adapters import add_adapter, require_peft
@@ -36,6 +36,7 @@ from s2s_ft.train.layers import rate_factors
 from s2s_ft.train.lines import OPTIONS, write_json
 from s2s_ft.train.optimizer import make_optimizer
 from s2s_ft.train.precision import Precision
+from s2s_ft.train.row_report import tell_of_rows
 from s2s_ft.train.schedule import Schedule, global_batch_size, plan_schedule
 from s2s_ft.train.shared_store import built_by_main
 from s2s_ft.train.step import TrainState
@@ -204,16 +205,7 @@ def _open_features(
 
     store = built_by_main(world, build)
     if world.is_main:
-        report = length_report(
-            store,
-            method.max_source_length,
-            method.max_target_length,
-            source_specials=method.num_source_special,
-            target_specials=method.num_target_special,
-        )
-        logger.info("%s: %s", options.data.train_file, report)
-        if unknown := unknown_report(store, codec.unknown_id):
-            logger.warning("%s: %s", options.data.train_file, unknown)
+        tell_of_rows(options.data, codec, method, store)
     return store
 
 

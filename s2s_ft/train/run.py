@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from s2s_ft.data.examples import require_file
+from s2s_ft.data.files import require_file
 from s2s_ft.model.attention import without_cudnn
 from s2s_ft.options import TrainOptions
 from s2s_ft.storage.checkpoint_record import find_fault, read_record
@@ -39,6 +39,7 @@ from s2s_ft.train.checkpoint import (
 from s2s_ft.train.claim import claimed
 from s2s_ft.train.determinism import deterministic
 from s2s_ft.train.distributed import World
+from s2s_ft.train.idle_flags import tell_of_idle_flags
 from s2s_ft.train.interruption import Interruption
 from s2s_ft.train.launch import join
 from s2s_ft.train.logs import TrainingLog
@@ -97,6 +98,7 @@ def _train(options: TrainOptions, world: World) -> int:
                 claims.enter_context(claimed(output_dir))
                 prepare_output_folder(output_dir)
                 make_tensorboard_folder(options.checkpoint)
+                tell_of_idle_flags(options, world.size)
         run = prepare(options, world)
         with world.main_first():
             if world.is_main and begins_anew(options.checkpoint, is_restart=world.is_restart):

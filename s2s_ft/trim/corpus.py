@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from s2s_ft.data.examples import named_by, open_data, read_examples
+from s2s_ft.data.examples import read_examples
+from s2s_ft.data.files import named_by, open_data
 from s2s_ft.text import TextCodec
 from s2s_ft.trim.options import TrimOptions
 

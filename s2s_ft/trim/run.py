@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from s2s_ft.data.examples import require_file
+from s2s_ft.data.files import require_file
 from s2s_ft.model.described import describe
 from s2s_ft.storage.output_folder import written_whole
 from s2s_ft.text import TextCodec, read_tokens

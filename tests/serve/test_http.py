@@ -52,6 +52,7 @@ def test_the_description_tells_of_every_option(shared: Served) -> None:
     paths = shared.request("GET", "/openapi.json").json["paths"]
     schema = paths["/generate"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert {"text", "num_beams", "seed"} <= schema["properties"].keys()
+    assert paths["/health"].keys() == {"get"}
 
 
 @pytest.mark.parametrize(

@@ -19,15 +19,8 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from s2s_ft.data.examples import (
-    RawRow,
-    missing_key,
-    named_by,
-    parsed_row,
-    raw_rows,
-    require_file,
-    value_of,
-)
+from s2s_ft.data.examples import RawRow, missing_key, parsed_row, raw_rows, value_of
+from s2s_ft.data.files import named_by, require_file
 from s2s_ft.data.mixture.options import MixtureOptions
 from s2s_ft.data.mixture.shares import allot, draw
 from s2s_ft.storage.output_file import write_output, writing

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from s2s_ft.data.examples import BYTE_ORDER_MARK, open_data
+from s2s_ft.data.files import BYTE_ORDER_MARK, open_data
 from s2s_ft.storage.checksum import sha256_of
 
 

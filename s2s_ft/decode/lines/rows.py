@@ -21,16 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from s2s_ft.cli import standard_input
-from s2s_ft.data.examples import (
-    BYTE_ORDER_MARK,
-    RawRow,
-    missing_key,
-    named_by,
-    open_data,
-    parsed_row,
-    refuse_half_characters,
-    value_of,
-)
+from s2s_ft.data.examples import RawRow, missing_key, parsed_row, refuse_half_characters, value_of
+from s2s_ft.data.files import BYTE_ORDER_MARK, TABLES, named_by, open_data
 from s2s_ft.data.labels import ID_KEY
 from s2s_ft.options.decode import DecodeDataOptions
 
@@ -39,7 +31,6 @@ STANDARD = "-"
 
 PREFIX_KEY, FORCE_WORDS_KEY = "prefix", "force_words"
 
-_TABLES = (".csv", ".tsv")
 _FORMAT_OF_ENDING = {".txt": "text", ".text": "text", ".jsonl": "jsonl", ".json": "jsonl"}
 
 Text = str | list[str]
@@ -187,7 +178,7 @@ def _format_by_name(options: DecodeDataOptions) -> str:
     if options.input_format != "auto":
         return options.input_format
     ending = Path(options.input_file.removesuffix(".gz")).suffix.lower()
-    if ending in _TABLES:
+    if ending in TABLES:
         raise ValueError(
             f"--input_file {options.input_file} is a table by its name, whose header and columns "
             "would be read as text: make JSON lines of it, or give --input_format text"

@@ -62,6 +62,37 @@ class Item:
         return not self.request.source.size
 
 
+@dataclass
+class Tally:
+    """What of the rows the model does not see.
+
+    Attributes:
+        unknown_id: Of the token that stands for what the vocabulary lacks; None = there is none.
+        num_rows: Rows, as all that follows.
+        num_empty: Those without any token.
+        num_cut: Those that lost tokens at their end.
+        num_tokens: What they have, special ones included.
+        num_unknown: Of these, what the vocabulary lacks.
+    """
+
+    unknown_id: int | None
+    num_rows: int = 0
+    num_empty: int = 0
+    num_cut: int = 0
+    num_tokens: int = 0
+    num_unknown: int = 0
+
+    def add(self, items: Sequence[Item]) -> None:
+        """Count further rows."""
+        self.num_rows += len(items)
+        self.num_empty += sum(item.is_empty for item in items)
+        self.num_cut += sum(item.is_cut for item in items)
+        self.num_tokens += sum(item.request.source.size for item in items)
+        if self.unknown_id is not None:
+            unknown = (item.request.source == self.unknown_id for item in items)
+            self.num_unknown += sum(int(found.sum()) for found in unknown)
+
+
 @dataclass(frozen=True)
 class Share:
     """Some rows that are decoded together, longest first."""
@@ -80,15 +111,11 @@ class Sources:
         """How many rows there are."""
         return len(self.items)
 
-    @property
-    def num_empty(self) -> int:
-        """Rows without any token."""
-        return sum(item.is_empty for item in self.items)
-
-    @property
-    def num_cut(self) -> int:
-        """Rows that lost tokens at their end."""
-        return sum(item.is_cut for item in self.items)
+    def tally(self, unknown_id: int | None) -> Tally:
+        """What of them the model does not see."""
+        tally = Tally(unknown_id)
+        tally.add(self.items)
+        return tally
 
     def shares(self, batch_size: int) -> list[Share]:
         """The rows cut into shares: longest first, empty ones last.

@@ -6,9 +6,13 @@ import logging
 from dataclasses import dataclass
 
 from s2s_ft.decode.decoder import tell_of_lacking_words
+from s2s_ft.decode.lines.sources import Tally
 from s2s_ft.decode.loading import FineTuned
 
 logger = logging.getLogger(__name__)
+
+MUCH_UNKNOWN = 0.05
+"""Share of the sources' tokens from which on it is told that the vocabulary lacks them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,23 +20,20 @@ class Report:
     """What of the input the model did not see.
 
     Attributes:
-        num_empty: Rows without any token.
-        num_cut: Rows that lost tokens at their end.
+        tally: How much that is.
         room: Longest source of the run, special tokens included.
         room_in_training: The same in training; None where the checkpoint does not say.
     """
 
-    num_empty: int
-    num_cut: int
+    tally: Tally
     room: int
     room_in_training: int | None
 
     @classmethod
-    def of(cls, fine_tuned: FineTuned, *, num_empty: int, num_cut: int) -> Report:
+    def of(cls, fine_tuned: FineTuned, tally: Tally) -> Report:
         """The report of a run with a checkpoint."""
         return cls(
-            num_empty=num_empty,
-            num_cut=num_cut,
+            tally=tally,
             room=fine_tuned.method.max_source_length,
             room_in_training=fine_tuned.model.settings.max_source_length,
         )
@@ -47,15 +48,22 @@ class Report:
         """
         rate = num_rows / max(seconds, 1e-9)
         logger.info("%d rows decoded in %.1f s, %.2f rows/s", num_rows, seconds, rate)
-        if self.num_empty:
-            logger.warning("%d rows have an empty source and got an empty output", self.num_empty)
-        if self.num_cut:
+        tally = self.tally
+        if tally.num_empty:
+            logger.warning("%d rows have an empty source and got an empty output", tally.num_empty)
+        if tally.num_cut:
             known = self.room_in_training
             logger.warning(
                 "%d sources were cut to %d tokens, special ones included (--max_seq_length less "
                 "--max_tgt_length); in training the limit was %s",
-                self.num_cut,
+                tally.num_cut,
                 self.room,
                 "unknown" if known is None else known,
+            )
+        if tally.num_unknown > MUCH_UNKNOWN * tally.num_tokens:
+            logger.warning(
+                "the tokenizer has no token for %.1f %% of the sources, which the model cannot "
+                "read: are they of another language or script than it was trained on?",
+                100 * tally.num_unknown / tally.num_tokens,
             )
         tell_of_lacking_words(num_lacking)

@@ -17,11 +17,11 @@ from itertools import islice
 from typing import IO, Protocol
 
 from s2s_ft.cli import standard_input, standard_output
-from s2s_ft.data.examples import named_by, open_data
+from s2s_ft.data.files import named_by, open_data
 from s2s_ft.decode.decoder import Decoder
 from s2s_ft.decode.lines.outputs import Line
 from s2s_ft.decode.lines.rows import STANDARD, Row, RowReader, name_of
-from s2s_ft.decode.lines.sources import Item, longest_first
+from s2s_ft.decode.lines.sources import Item, Tally, longest_first
 
 logger = logging.getLogger(__name__)
 
@@ -111,15 +111,14 @@ class Feed:
     """Items as they come in, in windows.
 
     Attributes:
-        count: Items that were handed out.
-        num_empty: Those without any token.
-        num_cut: Those that lost tokens.
+        tally: Of the items that were handed out.
         num_lacking: Their outputs that lack forced words.
     """
 
     def __init__(self, lines: Lines, decoder: Decoder) -> None:
         """Take lines from `lines`; what becomes of them is the decoder's to say."""
-        self.count = self.num_empty = self.num_cut = self.num_lacking = 0
+        self.tally = Tally(decoder.reading.codec.unknown_id)
+        self.num_lacking = 0
         self._lines = lines
         self._decoder = decoder
         self._reader = RowReader(decoder.options.data)
@@ -164,13 +163,11 @@ class Feed:
         self._is_over = wait and not raw
         items: list[Item] = []
         try:
-            read = self._decoder.reading.items(self._rows(raw), self.count)
+            read = self._decoder.reading.items(self._rows(raw), self.tally.num_rows)
             items.extend(item for item in self._decoder.checked(read) if item is not None)
         except ValueError as fault:  # of an earlier row than the one that could not be read
             self._fault = fault
-        self.count += len(items)
-        self.num_empty += sum(item.is_empty for item in items)
-        self.num_cut += sum(item.is_cut for item in items)
+        self.tally.add(items)
         if self._left is not None:
             self._left -= len(items)
         return items
@@ -233,7 +230,7 @@ def stream(decoder: Decoder) -> Feed:
         with named_by("--input_file", data.input_file), open_data(data.input_file) as file:
             feed = Feed(FileLines(file), decoder)
             _decode(feed, decoder)
-    if not feed.count:
+    if not feed.tally.num_rows:
         raise ValueError(f"{name_of(data.input_file)}: holds no rows; give one a line")
     return feed
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from s2s_ft.data.examples import TO_JSON_LINES, Example, named_by, read_examples
+from s2s_ft.data.examples import TO_JSON_LINES, Example, read_examples
+from s2s_ft.data.files import named_by
 
 GOOD = {"src": "a b", "tgt": "c"}
 

@@ -22,6 +22,14 @@ def test_plain_text_keeps_empty_lines(tmp_path: Path, name: str) -> None:
     assert read_predictions(path) == ["a b", "", "c\u2028d", ""]
 
 
+@pytest.mark.parametrize("name", ["p.csv", "p.TSV.gz"])
+def test_a_table_is_told_to_be_read_line_by_line(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert read_predictions(write(tmp_path, name, "id,text\n1,a\n")) == ["id,text", "1,a"]
+    assert "is a table by its name" in caplog.text
+
+
 def test_what_is_packed_is_told_by_its_first_bytes(tmp_path: Path) -> None:
     path = tmp_path / "p"
     path.write_bytes(gzip.compress(b'{"text": "a"}\n'))

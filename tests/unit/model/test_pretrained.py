@@ -151,6 +151,15 @@ def test_missing_head_is_made_and_said(
     assert "random start" in caplog.text
 
 
+def test_a_start_of_a_head_that_is_there_is_told_to_do_nothing(
+    tiny_checkpoint: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    loaded(tiny_checkpoint("bert"), fresh_head="identity")
+    assert "fresh_head" not in caplog.text
+    loaded(tiny_checkpoint("bert"), fresh_head="random")
+    assert "--fresh_head has no effect" in caplog.text
+
+
 def test_position_table_grows_with_the_lengths(
     tiny_checkpoint: Callable[[str], Path], tmp_path: Path
 ) -> None:

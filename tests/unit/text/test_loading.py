@@ -137,6 +137,17 @@ class TestLoadFaults:
         (word_piece(tmp_path) / "tokenizer.json").write_text("{", encoding="utf-8")
         self.message(tmp_path)
 
+    @pytest.mark.parametrize("name", ["", "unilm1-base-cased.bin"])
+    def test_files_as_unilm_was_released(self, name: str, tmp_path: Path) -> None:
+        for ending in (".bin", "-config.json", "-vocab.txt"):
+            (tmp_path / f"unilm1-base-cased{ending}").write_text("{}", encoding="utf-8")
+        weights = tmp_path / "unilm1-base-cased.bin"
+        with pytest.raises(ValueError, match="these are UniLM's files") as fault:
+            TextCodec.load(tmp_path / name, flag="--model_name_or_path")
+        assert str(fault.value).startswith(f"--model_name_or_path {tmp_path / name}: ")
+        wanted = f"python -m s2s_ft.convert --model_path {weights} --output_dir FOLDER"
+        assert wanted in str(fault.value)
+
     def test_hub_id_out_of_reach(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
         assert "no tokenizer" in self.message("nobody/no-such-model")

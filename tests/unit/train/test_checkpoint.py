@@ -90,10 +90,14 @@ def test_none_is_whole(run: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert "no whole checkpoint left: the run starts anew" in caplog.text
 
 
-def test_a_folder_of_the_original_toolkit_is_passed_over(run: Path) -> None:
+def test_a_folder_of_the_original_toolkit_is_passed_over(
+    run: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (run / "ckpt-20").mkdir()
     (run / "ckpt-20" / "pytorch_model.bin").write_bytes(b"")
     assert newest_valid(run) == run / "ckpt-15"
+    assert "ckpt-20: it holds no checkpoint of this toolkit" in caplog.text
+    assert "damaged" not in caplog.text
 
 
 def test_a_damaged_checkpoint_is_replaced(run: Path) -> None:

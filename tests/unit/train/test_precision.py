@@ -40,13 +40,6 @@ def test_both_are_refused() -> None:
         choose("cuda", fp16=True, bf16=True)
 
 
-def test_a_level_without_float16_is_told_to_say_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    choose(bf16=True, level="o1")
-    assert not caplog.messages
-    assert choose(bf16=True, level="O2").name == "bfloat16"
-    assert caplog.messages == ["--fp16_opt_level has no effect without --fp16"]
-
-
 @pytest.mark.filterwarnings("ignore:.*CUDA is not available")
 def test_level_zero_of_the_old_flag_is_float32() -> None:
     assert choose("cuda", fp16=True, level="O0").name == "float32"

@@ -283,13 +283,3 @@ def test_the_flag_that_names_no_tokenizer_is_named(run: Train, tmp_path: Path) -
     with pytest.raises(ValueError, match=r"--model_name_or_path .*bare: no tokenizer") as fault:
         run(model_name_or_path=str(tmp_path / "bare"))
     assert str(fault.value).endswith("here or with --tokenizer_name")
-
-
-def test_text_that_the_encoder_cannot_read_is_told_of(
-    run: Train, data_file: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    text = data_file.read_text(encoding="utf-8")
-    row = json.dumps({"src": "\u6211 \u6211", "tgt": "\u6211"}) + "\n"
-    data_file.write_text(text + row * 4, encoding="utf-8")
-    assert run() == 0
-    assert "the tokenizer has no token for" in caplog.text

@@ -38,6 +38,23 @@ def test_empty_and_cut_sources_are_counted(decode, caplog):
     assert "2 sources were cut to 5 tokens" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("sources", "told"),
+    [
+        (["a x", "b y"], "no token for 25.0 % of the sources"),  # 2 of 8 with [CLS] and [SEP]
+        (["a " * 40 + "x", "b"], ""),
+        ([""], ""),
+    ],
+)
+def test_sources_that_the_tokenizer_cannot_read_are_told_of(
+    decode, input_file, caplog, sources, told
+):
+    input_file.write_text("".join(json.dumps({"src": text}) + "\n" for text in sources), "utf-8")
+    with caplog.at_level(logging.WARNING):
+        decode()
+    assert [told in text for text in caplog.messages if "no token" in text] == [True] * bool(told)
+
+
 def test_outputs_without_their_words_are_counted_once_over_all_shares(decode, caplog):
     with caplog.at_level(logging.WARNING):
         decode(force_words="b", batch_size=1)

@@ -113,7 +113,13 @@ def drained(feed, fault=()):
 def test_rows_come_longest_first_within_a_window(feed):
     lines = feed(b"a\na b c\na b\n\na\na b\na b\na b c d e")
     assert drained(lines) == [2, 3, 1, 4, 8, 6, 7, 5]
-    assert (lines.count, lines.num_empty, lines.num_cut) == (8, 1, 1)
+    assert (lines.tally.num_rows, lines.tally.num_empty, lines.tally.num_cut) == (8, 1, 1)
+
+
+def test_what_the_vocabulary_lacks_is_counted(feed):
+    lines = feed(b"a\nx b x\n")
+    drained(lines)
+    assert (lines.tally.num_tokens, lines.tally.num_unknown) == (6, 2)
 
 
 def test_only_the_first_rows_where_that_is_asked_for(feed):
@@ -137,7 +143,7 @@ def test_the_rows_before_a_bad_one_come_first(feed, data, line):
     assert found == [first.line] == [1]
     with pytest.raises(ValueError, match=f"^standard input, line {line}: "):
         lines.wait()
-    assert lines.count == 2
+    assert lines.tally.num_rows == 2
 
 
 def test_the_rows_before_a_damaged_place_come_first(feed):
@@ -145,8 +151,8 @@ def test_the_rows_before_a_damaged_place_come_first(feed):
     packed = gzip.compress("".join(f"{n:032x}\n" for n in range(5000)).encode())
     lines = feed(packed[:-2000], batch_size=10_000, unpack=lambda file: gzip.GzipFile(fileobj=file))
     found = drained(lines, fault=EOFError)
-    assert sorted(found) == [*range(1, lines.count + 1)]
-    assert 1000 < lines.count < 5000
+    assert sorted(found) == [*range(1, lines.tally.num_rows + 1)]
+    assert 1000 < lines.tally.num_rows < 5000
 
 
 def test_the_first_line_tells_the_format(feed):
