@@ -25,8 +25,6 @@
 
 #include "example.h"
 
-static const float HIDDEN = -30000.0f;
-
 static void begin(One *one, int64_t pair_number) {
     const Call *call = one->call;
     int64_t example = pair_number / call->heads, first = call->starts[example];
@@ -84,14 +82,14 @@ static void times(const One *one, const float *left, const Rows *right, Part par
     half_product(one->left, width, right->pairs, size, part.padded, one->out, size, BLOCK, size, 0);
 }
 
-/* Scores of a query with LANES keys from `k` on, of their product. */
+/* Scores of a query with LANES keys from `k` on, of their product; a query always sees itself. */
 static inline floats scored(const One *one, Part part, int64_t row, int64_t k, floats product) {
     floats x = product * one->call->scaling;
     if (k + LANES <= part.hidden_from) return x;
     const uint8_t *seen = one->seen + row * one->count + k;
     ints looks = __builtin_convertvector(*(const any_bytes *)seen, ints) != 0;
-    x = choose(looks, x, each(HIDDEN));
-    return choose(lanes() < (int32_t)(part.keys - k), x, each(-INFINITY));
+    looks &= lanes() < (int32_t)(part.keys - k);
+    return choose(looks, x, each(-INFINITY));
 }
 
 /* Zero where dropout drops; [BLOCK, padded] of the queries from `row` on. */

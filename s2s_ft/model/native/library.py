@@ -1,12 +1,13 @@
 """The compiled kernel: built by the machine's own C compiler when it is first wanted, then kept.
 
     <cache>/s2s_ft/attention-<key>.so      key: sources, compiler and options, OpenMP, processor
+    | what the linker wrote | its SHA-256, in hexadecimal |    the loader reads the former alone
 
 Notable: the compiler is told to use all that this processor has, so the key tells processors apart:
 a home folder may be shared by machines that differ. A library is loaded only from a folder that
-nobody else can write to, and used only once it has given the right answer here
-(`trial.py`). Where anything of that fails there is none, and attention is computed by
-torch's own operations.
+nobody else can write to and only as it was written, since one of which a part is missing would end
+the process; and it is used only once it has given the right answer here (`trial.py`). Where
+anything of that fails there is none, and attention is computed by torch's own operations.
 
 Threads are those of the OpenMP library that torch has loaded, named to the linker by its path; with
 another one beside it two teams of threads would compete for the cores.
@@ -23,6 +24,7 @@ import shutil
 import stat
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from s2s_ft.cli import first_line
@@ -39,6 +41,11 @@ OPTIONS = (
     "-fno-tree-loop-distribute-patterns",  # a row is too short for a call of memmove
 )
 
+HERE = Path(__file__).parent
+
+CHECKSUM_SIZE = 64
+"""Bytes behind a library."""
+
 LONGEST_SECONDS = 120
 """After this time a compiler is given up."""
 
@@ -52,11 +59,7 @@ def load_library() -> ctypes.CDLL | None:
     if os.environ.get(SWITCH) == "0" or platform.system() != "Linux":
         return None
     try:
-        folder = _own_folder()
-        if folder is not None:
-            return _loaded_from(folder)
-        with tempfile.TemporaryDirectory() as passing:  # once loaded, its file may go
-            return ctypes.CDLL(str(_built(Path(passing))))
+        return _kept_or_built(_own_folder())
     except (OSError, subprocess.SubprocessError) as reason:
         logger.info(
             "attention is computed by torch's operations, which makes an update about a fifth "
@@ -66,48 +69,78 @@ def load_library() -> ctypes.CDLL | None:
         return None
 
 
-def _loaded_from(folder: Path) -> ctypes.CDLL:
-    """The library that is kept here; one that is damaged is built anew."""
-    library = _built(folder)
-    try:
-        return ctypes.CDLL(str(library))
-    except OSError:
-        library.unlink(missing_ok=True)
-        return ctypes.CDLL(str(_built(folder)))
+def discard(library: ctypes.CDLL) -> None:
+    """Have a library that is wrong built anew next time, perhaps by a compiler that is mended."""
+    with suppress(OSError):
+        Path(library._name).unlink(missing_ok=True)
+
+
+def _kept_or_built(folder: Path | None) -> ctypes.CDLL:
+    """The library that is kept in a folder; else one that is built there or, if that cannot be, for
+    this process alone.
+
+    Raises:
+        OSError: There is no compiler, it failed, or no room.
+        SubprocessError: The compiler took too long.
+    """
+    openmp = _openmp_of_this_process()
+    name = f"attention-{_key(openmp)}.so"
+    if folder is not None:
+        kept = folder / name
+        # A folder from which nothing may be executed holds it whole and to no purpose.
+        with suppress(OSError):
+            if not _is_whole(kept):
+                _build(kept, openmp)
+            return ctypes.CDLL(str(kept))
+    with tempfile.TemporaryDirectory() as passing:  # once loaded, its file may go
+        made = Path(passing) / name
+        _build(made, openmp)
+        return ctypes.CDLL(str(made))
 
 
 def _own_folder() -> Path | None:
     """Where compiled kernels are kept, if that is the user's alone."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    folder = Path(base) / "s2s_ft"
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    base = given if given.is_absolute() else Path(os.path.expanduser("~/.cache"))
+    if not base.is_absolute():  # a user without a home
+        return None
+    folder = base / "s2s_ft"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = folder.stat()
     except OSError:
         return None
     others = stat.S_IWGRP | stat.S_IWOTH
-    is_own = status.st_uid == os.getuid() and not status.st_mode & others
-    return folder if is_own and os.access(folder, os.W_OK | os.X_OK) else None
+    return folder if status.st_uid == os.getuid() and not status.st_mode & others else None
 
 
-def _built(folder: Path) -> Path:
-    """The library in this folder, compiled if it is not there.
-
-    Raises:
-        OSError: There is no compiler, or no room.
-        SubprocessError: It failed.
-    """
-    here = Path(__file__).parent
-    openmp = _openmp_of_this_process()
+def _key(openmp: Path | None) -> str:
+    """What tells this library from those of other machines and versions."""
     told = "\n".join([*OPTIONS, os.environ.get("CC", ""), str(openmp), _processor()])
-    texts = b"".join((here / name).read_bytes() for name in SOURCES)
-    key = hashlib.sha256(texts + told.encode()).hexdigest()[:16]
-    library = folder / f"attention-{key}.so"
+    texts = b"".join((HERE / name).read_bytes() for name in SOURCES)
+    return hashlib.sha256(texts + told.encode(errors="surrogateescape")).hexdigest()[:16]
+
+
+def _is_whole(library: Path) -> bool:
+    """Whether a file is there, and is what was written."""
     if not library.exists():
-        with tempfile.TemporaryDirectory(dir=folder) as passing:
-            made = _compiled(here / SOURCES[0], Path(passing), openmp)
-            os.replace(made, library)  # whole or not at all, whoever else is building it
-    return library
+        return False
+    content = library.read_bytes()
+    return _checksum(content[:-CHECKSUM_SIZE]) == content[-CHECKSUM_SIZE:]
+
+
+def _checksum(written: bytes) -> bytes:
+    return hashlib.sha256(written).hexdigest().encode()
+
+
+def _build(library: Path, openmp: Path | None) -> None:
+    """Compile into this file, over what is there."""
+    with tempfile.TemporaryDirectory(dir=library.parent) as passing:
+        made = _compiled(HERE / SOURCES[0], Path(passing), openmp)
+        checksum = _checksum(made.read_bytes())
+        with made.open("ab") as end:
+            end.write(checksum)
+        os.replace(made, library)  # whole or not at all, whoever else is building it
 
 
 def _compiled(source: Path, folder: Path, openmp: Path | None) -> Path:
@@ -130,13 +163,20 @@ def _run(command: list[str]) -> None:
             command,
             check=True,
             text=True,
+            errors="replace",
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             timeout=LONGEST_SECONDS,
         )
     except subprocess.CalledProcessError as fault:
-        raise OSError(f"{command[0]} failed: {fault.stdout.strip()}") from fault
+        raise OSError(f"{command[0]} failed: {_cause(fault.stdout)}") from fault
+
+
+def _cause(output: str) -> str:
+    """The line of a compiler's output that tells why it failed; the first ones may tell where."""
+    lines = output.strip().splitlines() or [""]
+    return next((line for line in lines if "error:" in line.lower()), lines[-1])
 
 
 def _openmp_of_this_process() -> Path | None:

@@ -12,6 +12,7 @@ import torch
 from torch.autograd.grad_mode import inference_mode
 
 from s2s_ft.model.native.attention import attend, kernel
+from s2s_ft.model.native.library import discard
 from s2s_ft.model.native.rows import Examples, Pattern
 
 logger = logging.getLogger(__name__)
@@ -23,12 +24,14 @@ _LARGEST_ERRORS = {torch.float32: 1e-5, torch.bfloat16: 3e-2}
 @functools.cache
 def is_available() -> bool:
     """Whether there is a kernel here, and it computes what it should."""
-    if kernel() is None:
+    library = kernel()
+    if library is None:
         return False
     plain = torch.autocast("cpu", enabled=False)
     with inference_mode(mode=False), torch.enable_grad(), plain:
         agrees = all(_error_of_trial(dtype) < most for dtype, most in _LARGEST_ERRORS.items())
     if not agrees:
+        discard(library)
         logger.warning(
             "attention's compiled kernel is wrong on this processor and is left aside: training "
             "is right without it, but slower"

@@ -38,6 +38,10 @@ static int try_batch(void) {
     for (int i = 0; i < num_rows; i++) rows[i] = num_rows - 1 - i;
     uint8_t *seen = malloc(num_seen + 64);
     for (int i = 0; i < num_seen + 64; i++) seen[i] = rand() % 4 > 0;
+    for (int i = 0; i < examples; i++) {
+        int64_t length = starts[i + 1] - starts[i];
+        for (int64_t k = 0; k < length; k++) seen[patterns[i] + k * length + k] = 1; /* itself */
+    }
     void *tensors[8];
     for (int i = 0; i < 8; i++) tensors[i] = numbers(num_rows * heads * size, is_bfloat16);
     float *log_sum = malloc(4 * num_rows * heads);

@@ -109,6 +109,18 @@ def test_large_scores_neither_overflow_nor_vanish() -> None:
         torch.testing.assert_close(one.double() / scale, other / scale, atol=1e-3, rtol=0.0)
 
 
+def test_where_all_scores_are_far_below_zero_nobody_looks_at_what_is_hidden() -> None:
+    laid = batch(2, LONG)
+    inputs = rows_of(laid, torch.float32, heads=2, size=32)
+    with torch.no_grad():
+        inputs[0].add_(40.0)
+        inputs[1].add_(-40.0)
+    plan, call = FullPass(laid), AttentionCall(1.0, 0.0, None)
+    ours = plan.attend(0, *inputs, call)
+    theirs = FullPass(laid)._attend_by_autograd(0, *(each.double() for each in inputs), call)
+    assert ((ours - theirs).abs().max() / theirs.abs().max()).item() < 0.05
+
+
 def test_nobody_looks_where_it_may_not() -> None:
     laid = batch(2)
     plan, call = FullPass(laid), AttentionCall(0.3, 0.0, None)

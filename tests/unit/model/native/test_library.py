@@ -97,15 +97,102 @@ def test_a_place_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.M
     assert isinstance(load_library(), ctypes.CDLL)
 
 
-def test_a_damaged_library_is_built_anew(kept: Path) -> None:
-    kept.mkdir(parents=True, mode=0o700)
+def cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def with_a_block_of_zeros(content: bytes) -> bytes:
+    return content[:12288] + bytes(4096) + content[16384:]
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda _: b"no library", lambda _: b"", cut, with_a_block_of_zeros]
+)
+def test_a_damaged_library_is_built_anew(kept: Path, damage: Callable[[bytes], bytes]) -> None:
+    """A process of its own, since the loader ends one that loads half a library."""
     subprocess.run([sys.executable, "-c", LOAD], check=True)
     (name,) = files(kept)
     whole = (kept / name).read_bytes()
     (kept / name).unlink()
-    (kept / name).write_bytes(b"no library")
-    assert isinstance(load_library(), ctypes.CDLL)
+    (kept / name).write_bytes(damage(whole))
+    subprocess.run([sys.executable, "-c", LOAD], check=True)
     assert (kept / name).read_bytes() == whole
+
+
+def test_one_that_is_wrong_is_not_kept(kept: Path) -> None:
+    found = load_library()
+    assert found is not None
+    library.discard(found)
+    library.discard(found)
+    assert files(kept) == []
+
+
+def test_a_folder_that_nothing_can_be_added_to_is_read(
+    kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_library()
+    (name,) = files(kept)
+    monkeypatch.setattr(library, "_build", lambda *_: pytest.fail("built again"))
+    found = load_library()
+    assert found is not None
+    assert found._name == str(kept / name)
+
+
+def test_where_a_folder_runs_nothing_it_is_built_for_this_process(
+    kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_library()
+    (name,) = files(kept)
+    load = ctypes.CDLL
+
+    def refused(path: str) -> ctypes.CDLL:
+        if path == str(kept / name):
+            raise OSError("failed to map segment from shared object")
+        return load(path)
+
+    monkeypatch.setattr(library.ctypes, "CDLL", refused)
+    assert load_library() is not None
+    assert files(kept) == [name]
+
+
+def test_without_a_home_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", "cache")  # which has to be absolute
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    assert load_library() is not None
+    assert list(tmp_path.iterdir()) == []
+
+
+def compiler_that(says: bytes, then: str, folder: Path) -> str:
+    script = folder / "compiler"
+    script.write_bytes(b"#!/bin/sh\nprintf '" + says + b"'\n" + then.encode() + b"\n")
+    script.chmod(0o700)
+    return str(script)
+
+
+def test_a_compiler_may_print_what_it_likes(
+    kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CC", compiler_that(rb"Warnung: f\374r\n", 'exec gcc "$@"', tmp_path))
+    assert load_library() is not None
+    strange = tmp_path / os.fsdecode(b"pr\xe9")
+    strange.mkdir()
+    monkeypatch.setenv("CC", compiler_that(b"", 'exec gcc "$@"', strange))
+    assert load_library() is not None
+    assert len(files(kept)) == 2
+
+
+def test_the_cause_is_told_and_not_the_place(
+    kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger=library.logger.name)
+    output = (
+        rb"In file included from a.c:21:\nx.h:4:10: fatal error: no room on \351\n  4 | #include\n"
+    )
+    monkeypatch.setenv("CC", compiler_that(output, "exit 1", tmp_path))
+    assert load_library() is None
+    assert "failed: x.h:4:10: fatal error: no room on" in caplog.text
+    assert files(kept) == []
 
 
 def test_several_processes_may_build_it_at_once(kept: Path) -> None:
@@ -125,7 +212,8 @@ def test_a_kernel_that_computes_something_else_is_left_aside(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    real = trial.attend
+    real, discarded = trial.attend, list[ctypes.CDLL | None]()
+    monkeypatch.setattr(trial, "discard", discarded.append)
     monkeypatch.setattr(trial, "attend", lambda *rows, **rest: wrong(real(*rows, **rest)))
     trial.is_available.cache_clear()
     try:
@@ -133,6 +221,7 @@ def test_a_kernel_that_computes_something_else_is_left_aside(
     finally:
         trial.is_available.cache_clear()
     assert "left aside" in caplog.text
+    assert discarded == [trial.kernel()]
 
 
 def test_it_runs_in_torchs_own_threads(kept: Path) -> None:
