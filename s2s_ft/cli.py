@@ -11,10 +11,11 @@ import logging
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
-from typing import TextIO
+from typing import Any, TextIO
 
 from s2s_ft.options.parser import parse
 
@@ -183,6 +184,37 @@ def _orderly_end_on_sigterm() -> Iterator[None]:
     finally:
         if replace and signal.getsignal(signal.SIGTERM) is end:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def signals_held_back() -> Iterator[Callable[[], None]]:
+    """SIGTERM and SIGINT are obeyed only where the function that comes of it is called, and at the
+    end.
+
+    Their handlers raise wherever the main thread is. Where that is between taking a lock of a pool
+    of threads and knowing that it is taken, the lock stays taken, and the pool waits for it.
+    """
+    before: dict[int, Any] = {}
+    noted: list[int] = []
+
+    def obey() -> None:
+        if noted:
+            put_back()
+            signal.raise_signal(noted.pop())
+
+    def put_back() -> None:
+        while before:
+            signal.signal(*before.popitem())
+
+    if threading.current_thread() is threading.main_thread():  # no other may set handlers
+        for number in (signal.SIGTERM, signal.SIGINT):
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                before[number] = signal.signal(number, lambda number, _: noted.append(number))
+    try:
+        yield obey
+    finally:
+        put_back()
+        obey()
 
 
 def _code_of(main: Callable[[], int]) -> int:

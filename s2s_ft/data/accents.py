@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 
 from s2s_ft.data.examples import Example
 
@@ -21,10 +21,11 @@ ENOUGH_ROWS = 1000
 
 
 def has_accents(text: str) -> bool:
-    """Whether a letter of a text has an accent."""
-    return not text.isascii() and any(
-        unicodedata.category(character) == "Mn" for character in unicodedata.normalize("NFD", text)
-    )
+    """Whether a letter of a text has an accent; emoji have marks, too."""
+    if text.isascii():
+        return False
+    kinds = [unicodedata.category(each) for each in unicodedata.normalize("NFD", text)]
+    return any(kind == "Mn" and before[0] == "L" for before, kind in pairwise(kinds))
 
 
 def count_accented(texts: Sequence[str]) -> int:

@@ -42,6 +42,11 @@ class Example:
     line: int
     label: Any = None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to read; training refuses that."""
+        return not (self.source.strip() if isinstance(self.source, str) else self.source)
+
 
 @dataclass(frozen=True)
 class _RowFormat:
@@ -155,10 +160,10 @@ def _example(row: RawRow, row_format: _RowFormat) -> Example:
         raise missing_key(row, fields, row_format.source_key, "--source_key")
     if target is None and row_format.target_required:
         raise missing_key(row, fields, row_format.target_key, "--target_key")
-    is_empty = not source.strip() if isinstance(source, str) else not source
-    if is_empty and not row_format.allow_empty_source:
+    example = Example(source, target, row.line, fields.get(ID_KEY))
+    if example.is_empty and not row_format.allow_empty_source:
         raise row.fault(f"{row_format.source_key!r} is empty; fill it or remove the row")
-    return Example(source, target, row.line, fields.get(ID_KEY))
+    return example
 
 
 def parsed_row(row: RawRow) -> dict[str, Any]:

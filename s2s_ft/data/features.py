@@ -29,6 +29,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from s2s_ft.cli import signals_held_back
 from s2s_ft.data.construction import clear_abandoned
 from s2s_ft.data.examples import Example, read_examples
 from s2s_ft.data.files import open_data
@@ -252,8 +253,13 @@ def _tokenised(
     """Yields the ids of chunks of rows in order: source, target, source, target, …"""
     pending: deque[Future[Ids]] = deque()
     remaining = iter(rows)
-    with _one_thread_per_call(), ThreadPoolExecutor(num_threads) as threads:
+    with (
+        signals_held_back() as obey,
+        _one_thread_per_call(),
+        ThreadPoolExecutor(num_threads) as threads,
+    ):
         while chunk := list(itertools.islice(remaining, CHUNK_ROWS)):
+            obey()
             pending.append(threads.submit(encode, chunk))
             # Enough for every thread to find its next chunk; more would only take memory.
             if len(pending) > 2 * num_threads:

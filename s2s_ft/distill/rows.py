@@ -156,7 +156,7 @@ def write_rows(options: RowsOptions) -> int:
         )
     rows = taught
     if options.add_references:
-        rows = [(each.source, each.target) for each in examples if each.source] + taught
+        rows = [(each.source, each.target) for each in examples if not each.is_empty] + taught
     lines = (
         json.dumps({options.source_key: source, options.target_key: target}, ensure_ascii=False)
         for source, target in rows
@@ -177,7 +177,7 @@ def _taught(
     seen: set[tuple[int, str]] = set()
     for (example, output), overlap in zip(pairs, overlaps, strict=True):
         reason = None
-        if not example.source or not output.text.strip():
+        if example.is_empty or not output.text.strip():
             reason = "empty"
         elif (example.line, output.text) in seen:
             reason = "twice"

@@ -15,7 +15,7 @@ def test_marks_that_are_combined_with_letters(text: str) -> None:
     assert has_accents(text)
 
 
-@pytest.mark.parametrize("text", ["", "e", "ß", "ø", "한국", "中文", "«a» – “b”"])
+@pytest.mark.parametrize("text", ["", "e", "ß", "ø", "한국", "中文", "«a» – “b”", "good ❤️", "1️⃣"])
 def test_letters_of_their_own_have_none(text: str) -> None:
     assert not has_accents(text)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from s2s_ft.data.examples import read_examples
 from s2s_ft.distill.rows import RowsOptions, write_rows
 
 ROWS = [
@@ -140,6 +141,18 @@ def test_references_can_stay(write: Write) -> None:
     found = write(add_references=True)
     assert found[:3] == [row for row in ROWS if row["src"]]
     assert len(found) == 6
+
+
+def test_rows_that_training_refuses_are_left_out(tmp_path: Path) -> None:
+    train, rows = tmp_path / "train.jsonl", tmp_path / "rows.jsonl"
+    train.write_text('{"src": "x", "tgt": "y"}\n{"src": "  ", "tgt": "z"}\n', encoding="utf-8")
+    outputs = outputs_file(tmp_path / "o.jsonl", [[("a", -1.0, 1)], [("b", -1.0, 1)]])
+    options = RowsOptions(
+        train_file=str(train), outputs=outputs, output_file=str(rows), add_references=True
+    )
+    assert write_rows(options) == 0
+    found = [example.target for example in read_examples(rows)]
+    assert found == ["y", "a"]
 
 
 def test_other_keys(tmp_path: Path) -> None:
