@@ -150,8 +150,7 @@ def _check_ranks(options: DecodeOptions, ranks: Ranks) -> None:
 def _job(output: Path, decoder: Decoder, device: torch.device) -> Job:
     """Read and cut the rows, and say all that can be said without decoding them."""
     options, fine_tuned = decoder.options, decoder.fine_tuned
-    read = decoder.reading.items(read_rows(options.data))
-    sources = Sources([item for item in decoder.checked(read) if item is not None])
+    sources = Sources(decoder.read(read_rows(options.data)))
     checkpoint = {
         "weights": fine_tuned.weights,
         "config": fine_tuned.config,
