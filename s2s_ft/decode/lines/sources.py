@@ -111,12 +111,6 @@ class Sources:
         """How many rows there are."""
         return len(self.items)
 
-    def tally(self, unknown_id: int | None) -> Tally:
-        """What of them the model does not see."""
-        tally = Tally(unknown_id)
-        tally.add(self.items)
-        return tally
-
     def shares(self, batch_size: int) -> list[Share]:
         """The rows cut into shares: longest first, empty ones last.
 
@@ -157,6 +151,15 @@ class Reading:
     name: str = ""
     force_words: tuple[tuple[int, ...], ...] = ()
     without_words: str = ""
+
+    def tally(self, items: Sequence[Item] = ()) -> Tally:
+        """What the model does not see of items, and of those that are added."""
+        unknown, special = self.codec.unknown_id, self.codec.special
+        # A tokenizer that can write everything may have another's place for it.
+        is_special = unknown in (special.cls, special.sep, special.pad, special.mask)
+        tally = Tally(None if is_special else unknown)
+        tally.add(items)
+        return tally
 
     def items(self, rows: Iterable[Row], first: int = 0) -> Iterator[Item]:
         """The items of rows, in order, numbered from `first` on.

@@ -165,7 +165,7 @@ def _job(output: Path, decoder: Decoder, device: torch.device) -> Job:
         sources.shares(rows),
         {**identity, "input": input_of(sources.items)},
         _trace_head(decoder, len(sources)) if options.data.need_score_traces else None,
-        Report.of(fine_tuned, sources.tally(decoder.reading.codec.unknown_id)),
+        Report.of(fine_tuned, decoder.reading.tally(sources.items)),
     )
 
 

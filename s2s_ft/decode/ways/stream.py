@@ -21,7 +21,7 @@ from s2s_ft.data.files import named_by, open_data
 from s2s_ft.decode.decoder import Decoder
 from s2s_ft.decode.lines.outputs import Line
 from s2s_ft.decode.lines.rows import STANDARD, Row, RowReader, name_of
-from s2s_ft.decode.lines.sources import Item, Tally, longest_first
+from s2s_ft.decode.lines.sources import Item, longest_first
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ class Feed:
 
     def __init__(self, lines: Lines, decoder: Decoder) -> None:
         """Take lines from `lines`; what becomes of them is the decoder's to say."""
-        self.tally = Tally(decoder.reading.codec.unknown_id)
+        self.tally = decoder.reading.tally()
         self.num_lacking = 0
         self._lines = lines
         self._decoder = decoder

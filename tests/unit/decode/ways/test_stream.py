@@ -122,6 +122,13 @@ def test_what_the_vocabulary_lacks_is_counted(feed):
     assert (lines.tally.num_tokens, lines.tally.num_unknown) == (6, 2)
 
 
+def test_a_token_that_frames_sources_is_not_counted_as_unknown(feed, monkeypatch):
+    lines = feed(b"a\n")
+    reading = lines._decoder.reading
+    monkeypatch.setattr(reading.codec, "unknown_id", reading.codec.special.cls)
+    assert reading.tally([*lines.wait()]).num_unknown == 0
+
+
 def test_only_the_first_rows_where_that_is_asked_for(feed):
     lines = feed(b"a\n" * 20, subset=6)
     assert sorted(drained(lines)) == [1, 2, 3, 4, 5, 6]
