@@ -52,6 +52,8 @@ class Method(ABC):
     """Special tokens around the source: 1 for `[CLS]`, 2 for `[CLS]` and `[SEP]`."""
     num_target_special: ClassVar[int] = 1
     num_target_blocks: ClassVar[int] = 1
+    caps_masks: ClassVar[bool] = False
+    """Whether `corruption.num_max_mask_token` is read."""
 
     @abstractmethod
     def source(self, ids: IntArray) -> IntArray:
@@ -220,6 +222,7 @@ class Masked(_MaskedStyle):
     """
 
     name = "masked"
+    caps_masks = True
 
     def corrupt(self, source: IntArray, target: IntArray, rng: np.random.Generator) -> Corrupted:
         """Mask int(p · length) target positions, at least one, at most `num_max_mask_token`; only

@@ -22,7 +22,7 @@ from tokenizers.models import WordPiece
 from transformers import PreTrainedTokenizerFast
 
 from s2s_ft.text.additional import NewToken, add_tokens, written_tokens
-from s2s_ft.text.loading import TOKENIZER_FLAG, load_tokenizer
+from s2s_ft.text.loading import TOKENIZER_FLAG, load_tokenizer, with_flag
 from s2s_ft.text.marks import WordMarks, word_marks
 from s2s_ft.text.spacing import join_words
 from s2s_ft.text.words import join_word_pieces
@@ -120,7 +120,7 @@ class TextCodec:
         try:
             return cls(tokenizer)
         except ValueError as fault:
-            raise ValueError(f"{name if flag is None else f'{flag} {name}'}: {fault}") from fault
+            raise ValueError(f"{with_flag(name, flag)}: {fault}") from fault
 
     @cached_property
     def word_marks(self) -> WordMarks:

@@ -118,11 +118,16 @@ def _load(
             reason = str(fault).strip().splitlines()[0].rstrip(" :.")
     if weights := _unconverted(folder):
         raise ValueError(
-            f"{name if flag is None else f'{flag} {name}'}: these are UniLM's files and no "
-            "transformers folder yet; make one with python -m s2s_ft.convert --model_path "
-            f"{weights} --output_dir FOLDER, and name that"
+            f"{with_flag(name, flag)}: these are UniLM's files and no transformers folder yet; "
+            f"make one with python -m s2s_ft.convert --model_path {weights} --output_dir FOLDER, "
+            "and name that"
         )
     raise _no_tokenizer(name, flag, f"no tokenizer ({reason})")
+
+
+def with_flag(name: str, flag: str | None) -> str:
+    """A name for messages, behind the flag that gave it, if one did."""
+    return name if flag is None else f"{flag} {name}"
 
 
 def _unconverted(path: Path) -> Path | None:
@@ -136,10 +141,10 @@ def _unconverted(path: Path) -> Path | None:
 
 
 def _no_tokenizer(name: str, flag: str | None, why: str) -> ValueError:
-    named, remedy = (name, "with") if flag is None else (f"{flag} {name}", "here or with")
+    remedy = "with" if flag is None else "here or with"
     return ValueError(
-        f"{named}: {why}; name a folder with tokenizer.json, vocab.txt or other tokenizer files, "
-        "or a hub id that can be reached"
+        f"{with_flag(name, flag)}: {why}; name a folder with tokenizer.json, vocab.txt or other "
+        "tokenizer files, or a hub id that can be reached"
         f"{'' if flag == TOKENIZER_FLAG else f', {remedy} {TOKENIZER_FLAG}'}"
     )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 
+from s2s_ft.methods import METHODS
 from s2s_ft.options import TrainOptions, as_dict, flags_of
 
 logger = logging.getLogger(__name__)
@@ -29,15 +30,12 @@ def tell_of_idle_flags(options: TrainOptions, num_ranks: int) -> None:
 
 def _conditions(options: TrainOptions, num_ranks: int) -> list[tuple[str, bool, str]]:
     """Each flag, whether it would be idle now, and why."""
+    caps_masks = any(each.caps_masks for each in METHODS if each.name == options.model.method)
     beams = options.validation.eval_beam_size
     no_search = "without a search: give --eval_beam_size 2 or more"
     no_output = "with --eval_beam_size 0, which decodes nothing"
     return [
-        (
-            "num_max_mask_token",
-            options.model.method != "masked",
-            "without --fine_tuning_method masked",
-        ),
+        ("num_max_mask_token", not caps_masks, f"with --fine_tuning_method {options.model.method}"),
         ("fp16_opt_level", not options.runtime.fp16, "without --fp16"),
         ("fsdp", num_ranks == 1, "in one process: start several with torchrun"),
         ("eval_length_penalty", beams < 2, no_search),

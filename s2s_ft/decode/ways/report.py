@@ -5,14 +5,12 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+from s2s_ft.data.features import MUCH_OF_SOURCES
 from s2s_ft.decode.decoder import tell_of_lacking_words
 from s2s_ft.decode.lines.sources import Tally
 from s2s_ft.decode.loading import FineTuned
 
 logger = logging.getLogger(__name__)
-
-MUCH_UNKNOWN = 0.05
-"""Share of the sources' tokens from which on it is told that the vocabulary lacks them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +58,7 @@ class Report:
                 self.room,
                 "unknown" if known is None else known,
             )
-        if tally.num_unknown > MUCH_UNKNOWN * tally.num_tokens:
+        if tally.num_unknown > MUCH_OF_SOURCES * tally.num_tokens:
             logger.warning(
                 "the tokenizer has no token for %.1f %% of the sources, which the model cannot "
                 "read: are they of another language or script than it was trained on?",

@@ -44,5 +44,5 @@ def test_what_has_no_effect_is_told_of(
 
 def test_a_run_tells_of_them(run: Train, caplog: pytest.LogCaptureFixture) -> None:
     assert run(num_training_steps=2, num_max_mask_token=2) == 0
-    told = "--num_max_mask_token has no effect without --fine_tuning_method masked"
+    told = "--num_max_mask_token has no effect with --fine_tuning_method pseudo_mask"
     assert caplog.messages.count(told) == 1
